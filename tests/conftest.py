@@ -1,0 +1,21 @@
+"""Shape checks on every public function, on in the tests only; and the way to test a refusal."""
+from contextlib import contextmanager
+
+import jaxtyping
+import pytest
+
+jaxtyping.install_import_hook("medlearn", "beartype.beartype")
+
+
+@pytest.fixture
+def refused():
+    """`with refused("expected .* got"): f(bad)`: the function itself must refuse, without the tests' shape checks."""
+    @contextmanager
+    def expect(match: str):
+        jaxtyping.config.update("jaxtyping_disable", True)
+        try:
+            with pytest.raises((ValueError, TypeError), match=match):
+                yield
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", False)
+    return expect
