@@ -1,0 +1,86 @@
+"""Where a chapter runs, and how much of it: the device and the scale."""
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+SCALES = ("quick", "full")
+_chosen: str | None = None
+_UNSET = object()
+
+
+def set_scale(name: str | None) -> None:
+    r"""Chooses the scale of every experiment that follows: "quick" or "full"; None goes back to the automatic choice.
+
+    Stronger than the environment variable MEDLEARN_SCALE.
+
+    :raises ValueError: for any other name.
+
+    Chapter: every one.
+    """
+    global _chosen
+    _chosen = None if name is None else _known(name, "set_scale")
+
+
+def scale(*, quick: Any = _UNSET, full: Any = _UNSET) -> Any:
+    r"""The scale in force, "quick" or "full"; with both values given, the value for that scale.
+
+    `scale(quick=200, full=3000)` is 200 in the quick scale. The first that is set decides: `set_scale`, then the
+    environment variable MEDLEARN_SCALE, then the machine: "full" where there is a CUDA GPU, else "quick".
+
+    :raises ValueError: MEDLEARN_SCALE holds something else.
+    :raises TypeError: only one of the two values was given.
+
+    Chapter: every one.
+    """
+    if (quick is _UNSET) != (full is _UNSET):
+        raise TypeError(f"expected both quick= and full=, or neither; got only {'full' if quick is _UNSET else 'quick'}=")
+    name = _chosen or _from_environment() or _from_machine()
+    if quick is _UNSET:
+        return name
+    return quick if name == "quick" else full
+
+
+def device(verbose: bool = True) -> torch.device:
+    r"""The best device here: CUDA, else Apple's MPS, else the CPU. Says in one line what it found.
+
+    Where there is no GPU the line says what to do about it. `verbose=False` prints nothing.
+
+    Chapter: every one.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        memory_gb = torch.cuda.get_device_properties(0).total_memory / 1e9
+        name, found = "cuda", f"GPU: {torch.cuda.get_device_name(0)}, {memory_gb:.0f} GB."
+    elif torch.backends.mps.is_available():
+        name, found = "mps", "GPU: Apple (mps)."
+    elif "google.colab" in sys.modules:
+        name, found = "cpu", ("No GPU is switched on. In Colab: Runtime > Change runtime type > T4 GPU, then run again "
+                              "from the top. Everything also runs without, in the quick scale.")
+    else:
+        name, found = "cpu", "No GPU here: running on the CPU. All chapters run on it in the quick scale."
+    if verbose:
+        print(found)
+    return torch.device(name)
+
+
+def _known(name: str, source: str) -> str:
+    if name not in SCALES:
+        raise ValueError(f'{source}: expected "quick" or "full", got {name!r}')
+    return name
+
+
+def _from_environment() -> str | None:
+    name = os.environ.get("MEDLEARN_SCALE")
+    return _known(name, "MEDLEARN_SCALE") if name else None
+
+
+def _from_machine() -> str:
+    import torch
+
+    return "full" if torch.cuda.is_available() else "quick"

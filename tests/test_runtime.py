@@ -1,0 +1,97 @@
+"""The scale and the device: who decides, what is said, what is refused."""
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from medlearn import runtime
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    monkeypatch.delenv("MEDLEARN_SCALE", raising=False)
+    monkeypatch.setattr(runtime, "_chosen", None)
+
+
+def machine(monkeypatch, cuda=False, mps=False, colab=False):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    if cuda:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: "Tesla T4")
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: type("P", (), {"total_memory": 15.8e9}))
+    if colab:
+        monkeypatch.setitem(sys.modules, "google.colab", object())
+    else:
+        monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+
+
+@pytest.mark.parametrize("cuda, name", [(True, "full"), (False, "quick")])
+def test_the_machine_decides(monkeypatch, cuda, name):
+    machine(monkeypatch, cuda=cuda)
+    assert runtime.scale() == name
+
+
+def test_the_environment_decides_over_the_machine(monkeypatch):
+    machine(monkeypatch, cuda=True)
+    monkeypatch.setenv("MEDLEARN_SCALE", "quick")
+    assert runtime.scale() == "quick"
+    monkeypatch.setenv("MEDLEARN_SCALE", "")        # an empty variable is no choice
+    assert runtime.scale() == "full"
+
+
+def test_the_reader_decides_over_both(monkeypatch):
+    machine(monkeypatch)
+    monkeypatch.setenv("MEDLEARN_SCALE", "quick")
+    runtime.set_scale("full")
+    assert runtime.scale() == "full"
+    runtime.set_scale(None)
+    assert runtime.scale() == "quick"
+
+
+@pytest.mark.parametrize("name", runtime.SCALES)
+def test_values_by_scale(name):
+    runtime.set_scale(name)
+    assert runtime.scale(quick="quick", full="full") == name
+    assert runtime.scale(quick=None, full=None) is None     # None is a value like any other
+
+
+def test_wrong_scales_are_refused(monkeypatch, refused):
+    with refused('set_scale: expected "quick" or "full", got \'fast\''):
+        runtime.set_scale("fast")
+    monkeypatch.setenv("MEDLEARN_SCALE", "Full")
+    with refused('MEDLEARN_SCALE: expected "quick" or "full", got \'Full\''):
+        runtime.scale()
+
+
+def test_half_a_pair_is_refused(refused):
+    with refused("expected both quick= and full=.* got only quick="):
+        runtime.scale(quick=1)
+    with refused("got only full="):
+        runtime.scale(full=1)
+
+
+@pytest.mark.parametrize("found, kind, words", [
+    (dict(cuda=True, mps=True), "cuda", "GPU: Tesla T4, 16 GB."),
+    (dict(mps=True), "mps", "GPU: Apple (mps)."),
+    (dict(colab=True), "cpu", "Runtime > Change runtime type > T4 GPU"),
+    (dict(), "cpu", "All chapters run on it in the quick scale."),
+])
+def test_device_says_in_one_line_what_it_found(monkeypatch, capsys, found, kind, words):
+    machine(monkeypatch, **found)
+    assert runtime.device() == torch.device(kind)
+    out = capsys.readouterr().out
+    assert words in out and out.count("\n") == 1
+    runtime.device(verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_importing_it_does_not_import_torch():
+    code = "import sys, medlearn; medlearn.scale, medlearn.device; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_on_a_gpu():
+    assert runtime.device(verbose=False).type == "cuda" and runtime.scale() == "full"
+    torch.zeros(1, device=runtime.device(verbose=False))
