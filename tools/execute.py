@@ -1,0 +1,168 @@
+"""Run every chapter, side by side, and keep what it printed and drew.
+
+    python tools/execute.py     runs what has changed; exit status 1, with file, line and cell, where a chapter fails
+
+A chapter's outputs are kept in a jupyter-cache, which Sphinx and the notebook generator read. The cache knows a
+chapter's code; its folder's name knows all else that an output depends on (`digest`).
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import jupytext
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from chapters import chapters
+
+ROOT = Path(__file__).resolve().parents[1]
+CELL_TIMEOUT_S = 600
+KEPT_CACHES = 3  # so that going back to another branch or scale costs nothing
+VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "nibabel", "connected-components-3d", "ipywidgets")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side: one core each
+os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, whatever else is installed
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger would warn
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of one chapter: how long it took and, where it failed, the place and the error."""
+    chapter: Path
+    seconds: float
+    notebook: NotebookNode
+    failure: str = ""
+
+
+def digest(root: Path = ROOT) -> str:
+    """Twelve characters that change with anything but the chapter's own code: the package, recordings, versions, scale."""
+    h = hashlib.sha256()
+    for path in sorted([*root.glob("medlearn/**/*"), *root.glob("book/recorded/**/*")]):
+        if path.is_file() and "__pycache__" not in path.parts:
+            h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for name in VERSIONS:
+        h.update(f"{name}=={metadata.version(name)}\n".encode())
+    h.update(f"python {sys.version_info[:2]} scale {os.environ.get('MEDLEARN_SCALE', '')}".encode())
+    return h.hexdigest()[:12]
+
+
+def cache_path(root: Path = ROOT) -> Path:
+    """The folder of the outputs that belong to the package as it is now."""
+    return root / "_build" / ".jupyter_cache" / digest(root)
+
+
+def read(chapter: Path) -> NotebookNode:
+    """A chapter's source as a notebook without outputs."""
+    return jupytext.read(chapter)
+
+
+def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
+    """A chapter's source as it is now, with the outputs of its last run; LookupError where its code has not run."""
+    cache = get_cache(cache_path(root))
+    try:
+        return cache.merge_match_into_notebook(read(chapter))[1]
+    except KeyError:
+        raise LookupError(f"{chapter.relative_to(root)}: this code has not been run yet; say `make book`") from None
+
+
+def line_of(chapter: Path, cell: NotebookNode) -> int:
+    """The line of the chapter's file where a code cell begins."""
+    before, found, _ = chapter.read_text(encoding="utf-8").partition(cell.source)
+    return before.count("\n") + 1 if found else 1
+
+
+def run(chapter: Path, root: Path = ROOT) -> Run:
+    """Run one chapter in its own kernel, in its own folder."""
+    notebook, reached = read(chapter), []
+    client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(chapter.parent)}},
+                            record_timing=False,  # times would make the code look changed
+                            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                            on_cell_execute=lambda cell, cell_index: reached.append(cell_index))
+    start, failure = time.perf_counter(), ""
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        failure = describe(error, chapter.relative_to(root), notebook, reached[-1] if reached else 0, chapter)
+    return Run(chapter, time.perf_counter() - start, notebook, failure)
+
+
+def describe(error: Exception, name: Path, notebook: NotebookNode, index: int, chapter: Path) -> str:
+    """Which cell of which file failed, and how."""
+    cell = notebook.cells[index]
+    number = sum(c.cell_type == "code" for c in notebook.cells[:index + 1])
+    what = {CellTimeoutError: f"no answer within {CELL_TIMEOUT_S} s", DeadKernelError: "its kernel died (out of memory?)"}
+    said = what.get(type(error)) or f"{error.ename}: {error.evalue}"
+    source = "\n".join("    " + line for line in cell.source.splitlines())
+    return f"{name}:{line_of(chapter, cell)}: code cell {number} failed\n{source}\n  {said}"
+
+
+def keep(cache: JupyterCacheAbstract, done: Run) -> None:
+    """Put a chapter's outputs into the cache."""
+    bundle = CacheBundleIn(done.notebook, str(done.chapter), data={"execution_seconds": done.seconds})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def waiting(cache: JupyterCacheAbstract, all_chapters: list[Path]) -> list[Path]:
+    """The chapters whose code has not run as it is now."""
+    def known(chapter: Path) -> bool:
+        try:
+            return bool(cache.match_cache_notebook(read(chapter)))
+        except KeyError:
+            return False
+    return [chapter for chapter in all_chapters if not known(chapter)]
+
+
+def record_times(root: Path, done: list[Run]) -> None:
+    """Each chapter's seconds, in _build/times.json."""
+    path = root / "_build" / "times.json"
+    times = json.loads(path.read_text()) if path.exists() else {}
+    times |= {r.chapter.relative_to(root).as_posix(): round(r.seconds, 1) for r in done if not r.failure}
+    path.write_text(json.dumps(dict(sorted(times.items())), indent=1) + "\n")
+
+
+def prune(root: Path) -> None:
+    """Forget the outputs of all but the last few states of the package."""
+    here = cache_path(root)
+    here.touch()
+    for old in sorted(here.parent.iterdir(), key=lambda p: p.stat().st_mtime)[:-KEPT_CACHES]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def execute(root: Path = ROOT) -> list[Run]:
+    """Run what has to be run, as many chapters at once as there are cores; say how each went."""
+    cache, every = get_cache(cache_path(root)), chapters(root)
+    todo = waiting(cache, every)
+    print(f"Chapters: {len(every)}, to run: {len(todo)}", flush=True)
+    done: list[Run] = []
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) as pool:
+        for future in as_completed([pool.submit(run, chapter, root) for chapter in todo]):
+            done.append(result := future.result())
+            if not result.failure:
+                keep(cache, result)
+            print(f"  {'FAILED' if result.failure else 'ok':6} {result.seconds:6.1f} s  {result.chapter.relative_to(root)}"
+                  f"   ({len(done)} of {len(todo)})", flush=True)
+    record_times(root, done)
+    prune(root)
+    return done
+
+
+def main() -> int:
+    failures = [r.failure for r in execute() if r.failure]
+    for failure in failures:
+        print(f"\n{failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
