@@ -1,0 +1,112 @@
+"""Figures to play with: frames drawn beforehand, sliders that need no kernel and no network."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from itertools import product
+from math import prod
+from string import Template
+from typing import Any
+
+from medlearn.viz.axes import Axis
+from medlearn.viz.frames import encode, render, same_size
+
+MAX_BYTES = 400_000
+MAX_FRAMES = 200
+_OVERHEAD_BYTES = 12_000                                # style, script and texts beside the pictures
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A figure with sliders, as self-contained HTML; its weight is `nbytes`."""
+    html: str
+    names: tuple[str, ...]
+    frames: int
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.html.encode())
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"<Explorer: {', '.join(self.names)}, {self.frames} frames>"
+
+
+def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width: int | None = None, dpi: int = 144,
+            **axes: Any) -> Any:
+    r"""A figure with one or two sliders: `draw(**values)` for every combination of the axes' values.
+
+    The frames are drawn now, and kept in the page: `explore(draw, alt="...", z_mm=range(0, 60, 5))` works in the
+    built page, in Colab, JupyterLab and VS Code, with no kernel and no network, by mouse, touch and keyboard.
+    A drag over the picture moves the first axis. With `live=True` ipywidgets sliders call `draw` anew instead; they
+    need a kernel.
+
+    The frames are WebP (PNG where smaller). Above 400 kB together they lose quality, then pixels, until they
+    fit; `nbytes` says what the result weighs.
+
+    :param draw: returns a matplotlib Figure of one size, or draws on `plt.gcf()`. Its figures are closed.
+    :param alt: what the picture shows, for readers who do not see it; the values are added to it frame by frame.
+    :param width: the greatest width on the page in px; the figure's own where not given.
+    :param dpi: of the drawing, pixels per inch.
+    :param axes: one or two; each a list of values, or a dict of label to value. A unit in the name is written beside
+        the values: `dose_percent` reads "dose: 5 %". The first changes fastest under a drag.
+    :returns: an `Explorer`; with `live`, an ipywidgets box.
+    :raises TypeError: draw not callable or returning no Figure; an axis that is no list.
+    :raises ValueError: no axis or more than two, an empty axis, no alt text, above 200 frames, figures that differ in
+        size. A warning where even the smallest frames are too heavy.
+
+    Chapter: every one.
+    """
+    if not callable(draw):
+        raise TypeError(f"draw: expected a function, got {draw!r}")
+    if not (isinstance(alt, str) and alt.strip()):
+        raise ValueError(f"alt: expected a text that says what the picture shows, got {alt!r}")
+    if not 1 <= len(axes) <= 2:
+        raise ValueError(f"axes: expected one or two, such as z_mm=[0, 10, 20]; got {len(axes)}")
+    sliders = [Axis.of(name, given) for name, given in axes.items()]
+    if live:
+        from medlearn.viz.live import live_box
+
+        return live_box(draw, sliders, alt, width, dpi)
+    count = prod(len(axis.values) for axis in sliders)
+    if count > MAX_FRAMES:
+        raise ValueError(f"axes: expected at most {MAX_FRAMES} frames, got "
+                         f"{' x '.join(str(len(axis.values)) for axis in sliders)} = {count}")
+    pictures = [render(draw, dict(zip(axes, values)), dpi) for values in product(*(axis.values for axis in sliders))]
+    size = same_size(pictures)
+    uris = encode(pictures, MAX_BYTES - _OVERHEAD_BYTES)
+    return Explorer(_html(uris, sliders, alt, size, width or round(size[0] / dpi * 100)), tuple(axes), count)
+
+
+def caption(alt: str, axes: list[Axis], texts: tuple[str, ...]) -> str:
+    """The alt text of one frame: what it shows, and at which values."""
+    return f"{alt} ({', '.join(f'{axis.label} {text}' for axis, text in zip(axes, texts))})"
+
+
+def _html(uris: list[str], axes: list[Axis], alt: str, size: tuple[int, int], width: int) -> str:
+    alts = [caption(alt, axes, texts) for texts in product(*(axis.texts for axis in axes))]
+    # "<" is written as an escape, so that no label can end the script
+    data = json.dumps({"frames": list(zip(uris, alts)), "texts": [axis.texts for axis in axes]},
+                      ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Template(_template("explore.html")).substitute(
+        id=sha256(data.encode()).hexdigest()[:12], css=_template("explore.css"), js=_template("explore.js"), data=data,
+        alt=escape(alt), first=uris[0], first_alt=escape(alts[0]), frames=len(uris),
+        pixels_x=size[0], pixels_y=size[1], width=width, sliders="\n".join(map(_slider, axes)))
+
+
+def _slider(axis: Axis) -> str:
+    # room for the longest text, so that nothing moves with the value
+    room = len(axis.label) + max(map(len, axis.texts)) + 2
+    return (f'<label><span style="min-width:{room}ch">{escape(axis.label)}: <b>{escape(axis.texts[0])}</b></span>'
+            f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="0" autocomplete="off" '
+            f'aria-label="{escape(axis.label)}" aria-valuetext="{escape(axis.texts[0])}"></label>')
+
+
+def _template(name: str) -> str:
+    return (files("medlearn.viz") / name).read_text(encoding="utf-8").strip()

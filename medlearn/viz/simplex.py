@@ -1,0 +1,65 @@
+"""The triangle of three classes: a probability is a point in it."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medlearn.viz.arrays import Array, as_array
+from medlearn.viz.style import colour_of
+
+CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+_MARKERS = ("o", "^", "s")                              # shape says what colour says, for whom colours are alike
+
+
+def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, labels: Array | None = None, *, names: Sequence[str],
+                     ) -> None:
+    r"""Draws answers of a three-class classifier as points sum_c p_c v_c of the triangle with corners v_1, v_2, v_3.
+
+    Thin lines part the regions where each class is the most probable. Points take the colour and shape of their true
+    class. No answers at all (B = 0) leave the triangle alone.
+
+    :param p: (B, 3), probabilities: >= 0, each row sums to 1.
+    :param labels: (B,), the true classes, integers 0 to 2.
+    :param names: of the three classes, written at the corners.
+    :raises TypeError, ValueError: another shape or type, points off the simplex, labels outside of 0 to 2.
+
+    Chapter 1, principles/01_tasks.
+    """
+    p, labels = _probabilities(p), None if labels is None else _classes(labels, len(p))
+    if len(names) != 3:
+        raise ValueError(f"names: expected three, got {len(names)}")
+    ax.fill(*CORNERS.T, facecolor="#f6f6f6", edgecolor="#555555", linewidth=1)
+    centre = CORNERS.mean(0)
+    for i in range(3):
+        ax.plot(*np.stack([centre, (CORNERS[i] + CORNERS[i - 1]) / 2]).T, color="#bbbbbb", linewidth=1, linestyle="--")
+    points = p @ CORNERS
+    if labels is None:
+        ax.scatter(*points.T, s=30, color="#222222", alpha=0.7, linewidths=0)
+    else:
+        for k, name in enumerate(names):
+            ax.scatter(*points[labels == k].T, s=36, color=colour_of(name, k), marker=_MARKERS[k], alpha=0.8,
+                       edgecolors="white", linewidths=0.6, label=name)
+        ax.legend(title="truth", loc="upper left", alignment="left", borderaxespad=0, handletextpad=0.2)
+    for k, (ha, va, dy) in enumerate((("left", "top", -0.03), ("right", "top", -0.03), ("center", "bottom", 0.03))):
+        ax.text(CORNERS[k, 0], CORNERS[k, 1] + dy, names[k], ha=ha, va=va)
+    ax.set(xlim=(-0.04, 1.04), ylim=(-0.13, 1.0), aspect="equal")
+    ax.set_axis_off()
+
+
+def _probabilities(p: Array) -> np.ndarray:
+    p = as_array(p, "p").astype(np.float64)
+    if p.ndim != 2 or p.shape[1] != 3:
+        raise ValueError(f"p: expected shape (B, 3), got {p.shape}")
+    if not (np.isfinite(p).all() and (p >= 0).all() and np.allclose(p.sum(1), 1, atol=1e-3)):
+        raise ValueError("p: expected probabilities, >= 0 and each row with sum 1; got rows that are not")
+    return p
+
+
+def _classes(labels: Array, count: int) -> np.ndarray:
+    labels = as_array(labels, "labels")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels: expected integers, got {labels.dtype}")
+    if labels.shape != (count,) or (count and not 0 <= labels.min() <= labels.max() <= 2):
+        raise ValueError(f"labels: expected shape ({count},) and classes 0 to 2, got shape {labels.shape}: {labels}")
+    return labels

@@ -1,0 +1,261 @@
+"""Slices of scans with labels over them, in radiological orientation.
+
+The only place that knows how a RAS array lies on the screen: the patient's right is on the left of the picture,
+as if we looked up from the feet. The axes stay in voxels, so that `ax.plot(x, y)` lands on the voxel (x, y).
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medlearn.viz.arrays import Array, as_array
+from medlearn.viz.style import CYCLE, colour_of
+
+PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}      # the axis that the plane leaves out
+_ENDS = (("L", "R"), ("P", "A"), ("I", "S"))            # low and high end of the axes of RAS space
+_LEFT, _TOP = ("R", "A"), ("A", "S")                    # what a radiologist expects there
+_THINGS = tuple(c for c in CYCLE if c != "#000000")     # black would vanish on a scan
+
+
+def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = None, *,
+               names: Sequence[str] | None = None, affine: Array | None = None, alpha: float = 0.3,
+               window: tuple[float, float] | None = None, cmap: str = "gray", legend: bool = True,
+               ) -> "matplotlib.image.AxesImage":
+    r"""Draws a slice of a scan as a radiologist sees it, with labels over it: R at the left, A (or S) at the top.
+
+    With `names` the labels are classes: filled at `alpha` and outlined, each in its fixed colour, named in one legend
+    for the figure. Label 0 is the background and is not drawn. Without `names` they are things: each label an outline
+    of its own colour. The axes' coordinates are voxels.
+
+    :param image: (X, Y), numbers or booleans; axes RAS where there is no affine.
+    :param labels: (X, Y), integers >= 0 or booleans.
+    :param affine: (4, 4), voxel to mm, RAS. Its first two columns are the slice's axes: they decide the letters at the
+        edges, the shape of a voxel, and the scale bar (mm), which is drawn only where there is an affine.
+    :param alpha: opacity of the classes' fill; 0 leaves the outlines.
+    :param window: the values shown black and white; the slice's own lowest and highest where not given.
+    :returns: the image, for a colour bar. Without labels there is no overlay.
+    :raises TypeError: not an array; labels that are not integers.
+    :raises ValueError: not two axes, no voxels, NaN, shapes that differ, a label with no name, a slice in no plane.
+
+    Chapter 1, principles/01_tasks.
+    """
+    image = _values(image, "image")
+    view = _view(affine)
+    nx, ny = image.shape
+    low, high = window or (image.min(), image.max())
+    shown = ax.imshow(image.T, cmap=cmap, vmin=low, vmax=high, origin="lower", aspect=view.aspect)
+    if labels is not None:
+        labels = _labels(labels, "labels", names)
+        if labels.shape != image.shape:
+            raise ValueError(f"labels: expected the image's shape {image.shape}, got {labels.shape}")
+        _overlay(ax, labels, names, alpha)
+        if names is not None and legend:
+            _legend(ax.get_figure(), names)
+    ax.set_xlim((nx - 0.5, -0.5) if view.flip_x else (-0.5, nx - 0.5))
+    ax.set_ylim((ny - 0.5, -0.5) if view.flip_y else (-0.5, ny - 0.5))
+    _letters(ax, view)
+    if view.spacing_mm is not None:
+        _scale_bar(ax, nx, view.spacing_mm)
+    _bare(ax)
+    return shown
+
+
+def show_plane(ax: "matplotlib.axes.Axes", volume: Array, plane: str, at_mm: float, affine: Array,
+               labels: Array | None = None, **options: Any) -> "matplotlib.image.AxesImage":
+    r"""Draws one plane of a volume: `slice_of` and `show_slice` in one.
+
+    :param volume: (X, Y, Z); `labels` likewise; options as of `show_slice`.
+    :param plane: "axial", "coronal" or "sagittal".
+    :param at_mm: where the plane lies, in the affine's mm.
+    :raises TypeError, ValueError: as `slice_of` and `show_slice`.
+
+    Chapter 1, principles/01_tasks.
+    """
+    picture, on_plane = slice_of(volume, plane, at_mm, affine)
+    if labels is not None:
+        if tuple(labels.shape) != tuple(volume.shape):
+            raise ValueError(f"labels: expected the volume's shape {tuple(volume.shape)}, got {tuple(labels.shape)}")
+        labels, _ = slice_of(labels, plane, at_mm, affine)
+    return show_slice(ax, picture, labels, affine=on_plane, **options)
+
+
+def slice_of(volume: Array, plane: str, at_mm: float, affine: Array) -> tuple[Array, np.ndarray]:
+    r"""The slice of a volume nearest to a place in mm, and the slice's own affine: A' = A [e_i, e_j, e_k, origin].
+
+    :param volume: (X, Y, Z), axes RAS.
+    :param plane: "axial" (the place is z), "coronal" (y) or "sagittal" (x).
+    :param affine: (4, 4), voxel to mm, along the axes of space (not oblique).
+    :returns: the slice (two axes), and its affine (4, 4), whose third column is the plane's normal.
+    :raises ValueError: another plane, an oblique affine, a place outside of the volume.
+
+    Chapter 1, principles/01_tasks; chapter 13 for oblique grids.
+    """
+    if not isinstance(volume, Array) or volume.ndim != 3:
+        got = f"shape {tuple(volume.shape)}" if isinstance(volume, Array) else type(volume).__name__
+        raise ValueError(f"volume: expected a tensor or array with three axes (X, Y, Z), got {got}")
+    affine = _matrix(affine)
+    if plane not in PLANES:
+        raise ValueError(f"plane: expected one of {', '.join(PLANES)}, got {plane!r}")
+    axis = PLANES[plane]
+    step_mm = affine[axis, axis]
+    if not np.allclose(affine[:3, :3], np.diag(np.diag(affine[:3, :3]))) or step_mm == 0:
+        raise ValueError(f"affine: expected a grid along x, y and z, got\n{affine}")
+    index = round((at_mm - affine[axis, 3]) / step_mm)
+    if not 0 <= index < volume.shape[axis]:
+        ends = sorted((affine[axis, 3], affine[axis, 3] + step_mm * (volume.shape[axis] - 1)))
+        raise ValueError(f"at_mm: expected {ends[0]:g} to {ends[1]:g} mm for this {plane} plane, got {at_mm:g}")
+    kept = [i for i in range(3) if i != axis]
+    on_plane = affine[:, [*kept, axis, 3]].copy()
+    on_plane[:, 3] += affine[:, axis] * index
+    return volume[(slice(None),) * axis + (index,)], on_plane
+
+
+def show_labels(ax: "matplotlib.axes.Axes", labels: Array, *, names: Sequence[str] | None = None,
+                legend: bool = True) -> None:
+    r"""Draws a label map with no anatomy, as arrays are printed: rows run down. Label 0 is dark, every other its colour.
+
+    :param labels: (H, W), integers >= 0 or booleans.
+    :param names: of the classes, as in `show_slice`; without them each label is a thing.
+    :raises TypeError, ValueError: as `show_slice`.
+
+    Chapter 1, principles/01_tasks.
+    """
+    labels = _labels(labels, "labels", names)
+    colours = _colours(int(labels.max()) + 1, names)
+    colours[0] = (0.13, 0.13, 0.13, 1)
+    ax.imshow(colours[labels], interpolation="nearest")
+    if names is not None and legend:
+        _legend(ax.get_figure(), names)
+    _bare(ax)
+
+
+@dataclass(frozen=True)
+class _View:
+    """How a slice lies on the screen."""
+    letters: tuple[str, str, str, str]                  # left, right, bottom, top
+    flip_x: bool
+    flip_y: bool
+    aspect: float
+    spacing_mm: float | None                            # along the horizontal axis
+
+
+def _view(affine: Array | None) -> _View:
+    directions = np.eye(4)[:3, :2] if affine is None else _matrix(affine)[:3, :2]
+    spacing = np.linalg.norm(directions, axis=0)
+    axes = np.abs(directions).argmax(axis=0)            # an oblique axis gets the letters it is nearest to
+    if not spacing.all() or tuple(axes) not in {(0, 1), (0, 2), (1, 2)}:
+        raise ValueError(f"affine: expected first two columns along x and y, x and z, or y and z, got\n{directions}")
+    (left, right), (bottom, top) = (_ENDS[a][::1 if directions[a, i] > 0 else -1] for i, a in enumerate(axes))
+    flip_x, flip_y = left not in _LEFT, top not in _TOP
+    if flip_x:
+        left, right = right, left
+    if flip_y:
+        bottom, top = top, bottom
+    spacing_mm = None if affine is None else float(spacing[0])
+    return _View((left, right, bottom, top), flip_x, flip_y, float(spacing[1] / spacing[0]), spacing_mm)
+
+
+def _overlay(ax, labels: np.ndarray, names: Sequence[str] | None, alpha: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    present = [k for k in np.unique(labels) if k > 0]
+    colours = _colours(int(labels.max()) + 1, names)
+    if names is not None and alpha > 0:
+        fill = colours.copy()
+        fill[:, 3] = alpha
+        fill[0] = 0
+        ax.imshow(fill[labels].transpose(1, 0, 2), origin="lower", interpolation="nearest", aspect=ax.get_aspect())
+    for k in present:
+        ax.add_collection(LineCollection(_outline(labels == k), colors=[colours[k]], linewidths=1.5, capstyle="round"))
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """The edges (N, 2 ends, 2 coordinates) between the voxels inside and outside of a mask: exact, nothing smoothed."""
+    inside = np.pad(mask, 1)
+    x, y = np.nonzero(inside[1:, 1:-1] != inside[:-1, 1:-1])        # the edge at x - 1/2, from y - 1/2 to y + 1/2
+    upright = np.stack([np.stack([x, y], 1), np.stack([x, y + 1], 1)], 1)
+    x, y = np.nonzero(inside[1:-1, 1:] != inside[1:-1, :-1])
+    level = np.stack([np.stack([x, y], 1), np.stack([x + 1, y], 1)], 1)
+    return np.concatenate([upright, level]) - 0.5
+
+
+def _colours(count: int, names: Sequence[str] | None) -> np.ndarray:
+    from matplotlib.colors import to_rgba_array
+
+    if names is None:
+        return to_rgba_array([_THINGS[(k - 1) % len(_THINGS)] for k in range(count)])
+    return to_rgba_array([colour_of(name, k) for k, name in enumerate(names)])
+
+
+def _legend(figure, names: Sequence[str]) -> None:
+    """One legend for the figure, whatever its number of panels: the names so far and these. All of them, also where a
+    slice lacks one, so that the layout is the same from frame to frame."""
+    from matplotlib.patches import Patch
+
+    entries = {name: Patch(facecolor=colour_of(name, k), label=name) for k, name in enumerate(names) if k > 0}
+    for old in [one for one in figure.legends if one.get_gid() == "medlearn"]:
+        entries = {patch.get_label(): patch for patch in old.get_patches()} | entries
+        old.remove()
+    columns = max(1, min(len(entries), int(figure.bbox.width / figure.dpi / 1.5)))
+    figure.legend(handles=list(entries.values()), loc="outside lower center", ncols=columns,
+                  handlelength=1, handleheight=1, columnspacing=1.2).set_gid("medlearn")
+
+
+def _letters(ax, view: _View) -> None:
+    places = ((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"),
+              (0.5, 0.02, "center", "bottom"), (0.5, 0.98, "center", "top"))
+    for letter, (x, y, ha, va) in zip(view.letters, places):
+        ax.text(x, y, letter, transform=ax.transAxes, ha=ha, va=va, **_on_scan())
+
+
+def _scale_bar(ax, nx: int, spacing_mm: float) -> None:
+    width_mm = nx * spacing_mm
+    length_mm = max((n for n in (1, 2, 5, 10, 20, 50, 100) if n <= width_mm / 3), default=width_mm / 3)
+    style = _on_scan()
+    ax.plot([0.97 - length_mm / width_mm, 0.97], [0.035, 0.035], transform=ax.transAxes, color=style["color"],
+            linewidth=3, solid_capstyle="butt", path_effects=style["path_effects"])
+    ax.text(0.97, 0.055, f"{length_mm:g} mm", transform=ax.transAxes, ha="right", va="bottom", **style)
+
+
+def _on_scan() -> dict[str, Any]:
+    """White with a dark rim: readable on whatever is below."""
+    from matplotlib.patheffects import withStroke
+
+    return {"color": "white", "fontsize": 10, "path_effects": [withStroke(linewidth=2.5, foreground="#222222")]}
+
+
+def _bare(ax) -> None:
+    ax.set(xticks=[], yticks=[], anchor="N")            # titles of a row of panels on one line
+    ax.spines[:].set_visible(False)
+
+
+def _values(image: Array, name: str) -> np.ndarray:
+    image = as_array(image, name)
+    if image.ndim != 2 or image.size == 0:
+        raise ValueError(f"{name}: expected two axes with voxels in them, got shape {image.shape}")
+    if image.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected real numbers or booleans, got {image.dtype}")
+    if not np.isfinite(image).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+    return image
+
+
+def _labels(labels: Array, name: str, names: Sequence[str] | None) -> np.ndarray:
+    labels = as_array(labels, name)
+    if labels.dtype.kind not in "biu":
+        raise TypeError(f"{name}: expected integers or booleans, got {labels.dtype}")
+    labels = _values(labels, name).astype(np.int64)
+    highest = labels.max() if names is None else len(names) - 1
+    if labels.min() < 0 or labels.max() > highest:
+        raise ValueError(f"{name}: expected 0 to {highest}, got {labels.min()} to {labels.max()}")
+    return labels
+
+
+def _matrix(affine: Array) -> np.ndarray:
+    affine = as_array(affine, "affine").astype(np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise ValueError(f"affine: expected a finite matrix of shape (4, 4), got shape {affine.shape}")
+    return affine
