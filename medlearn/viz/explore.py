@@ -97,12 +97,16 @@ def _html(uris: list[str], axes: list[Axis], alt: str, size: tuple[int, int], wi
     return Template(_template("explore.html")).substitute(
         id=sha256(data.encode()).hexdigest()[:12], css=_template("explore.css"), js=_template("explore.js"), data=data,
         alt=escape(alt), first=uris[0], first_alt=escape(alts[0]), frames=len(uris),
-        pixels_x=size[0], pixels_y=size[1], width=width, sliders="\n".join(map(_slider, axes)))
+        pixels_x=size[0], pixels_y=size[1], width=width,
+        # room for the longest text, so that nothing moves with the value
+        sliders="\n".join(_slider(axis, max(map(_room, axes))) for axis in axes))
 
 
-def _slider(axis: Axis) -> str:
-    # room for the longest text, so that nothing moves with the value
-    room = len(axis.label) + max(map(len, axis.texts)) + 2
+def _room(axis: Axis) -> int:
+    return len(axis.label) + max(map(len, axis.texts)) + 2
+
+
+def _slider(axis: Axis, room: int) -> str:
     return (f'<label><span style="min-width:{room}ch">{escape(axis.label)}: <b>{escape(axis.texts[0])}</b></span>'
             f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="0" autocomplete="off" '
             f'aria-label="{escape(axis.label)}" aria-valuetext="{escape(axis.texts[0])}"></label>')

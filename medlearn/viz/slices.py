@@ -27,8 +27,8 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = 
     r"""Draws a slice of a scan as a radiologist sees it, with labels over it: R at the left, A (or S) at the top.
 
     With `names` the labels are classes: filled at `alpha` and outlined, each in its fixed colour, named in one legend
-    for the figure. Label 0 is the background and is not drawn. Without `names` they are things: each label an outline
-    of its own colour. The axes' coordinates are voxels.
+    for the figure (all names, present or not: frames of an explorer keep one layout). Label 0 is the background and is
+    not drawn. Without `names` they are things: each label an outline of its own colour. The coordinates are voxels.
 
     :param image: (X, Y), numbers or booleans; axes RAS where there is no affine.
     :param labels: (X, Y), integers >= 0 or booleans.
@@ -52,8 +52,8 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = 
         if labels.shape != image.shape:
             raise ValueError(f"labels: expected the image's shape {image.shape}, got {labels.shape}")
         _overlay(ax, labels, names, alpha)
-        if names is not None and legend:
-            _legend(ax.get_figure(), names)
+    if names is not None and legend:
+        _legend(ax.get_figure(), names)
     ax.set_xlim((nx - 0.5, -0.5) if view.flip_x else (-0.5, nx - 0.5))
     ax.set_ylim((ny - 0.5, -0.5) if view.flip_y else (-0.5, ny - 0.5))
     _letters(ax, view)
