@@ -14,10 +14,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from chapters import repository
+from chapters import ROOT, repository
 from execute import cache_path
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def digest(root: Path = ROOT) -> str:
@@ -27,7 +25,7 @@ def digest(root: Path = ROOT) -> str:
         if path.is_file() and path.suffix not in (".ipynb", ".pyc"):
             h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     installed = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()})
-    h.update("\n".join([*installed, cache_path(root).name, repository(root)]).encode())
+    h.update("\n".join([*installed, cache_path(root).name, repr(repository(root))]).encode())
     return h.hexdigest()
 
 

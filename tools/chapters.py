@@ -139,11 +139,21 @@ def repository(root: Path = ROOT) -> Repository:
     GitHub, and _config.yml. MEDLEARN_REPO_BRANCH and MEDLEARN_BOOK_URL overrule the rest.
     Errors: ValueError for an address off GitHub when MEDLEARN_BOOK_URL does not say where its pages are.
     """
-    configured = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
-    url = (os.environ.get("MEDLEARN_REPO_URL") or _from_runner() or _from_origin(root) or configured["url"])
+    told = home(root)
+    url = os.environ.get("MEDLEARN_REPO_URL") or _from_runner() or _from_origin(root) or told.url
+    branch = os.environ.get("MEDLEARN_REPO_BRANCH") or told.branch
+    return _repository(url, branch, os.environ.get("MEDLEARN_BOOK_URL", ""))
+
+
+def home(root: Path = ROOT) -> Repository:
+    """Where the book belongs by _config.yml, whatever this clone is."""
+    told = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    return _repository(told["url"], told.get("branch", "main"))
+
+
+def _repository(url: str, branch: str, book: str = "") -> Repository:
     url = url.rstrip("/").removesuffix(".git")
-    branch = os.environ.get("MEDLEARN_REPO_BRANCH") or configured.get("branch", "main")
-    return Repository(url, branch, (os.environ.get("MEDLEARN_BOOK_URL") or _pages(url)).rstrip("/") + "/")
+    return Repository(url, branch, (book or _pages(url)).rstrip("/") + "/")
 
 
 def _from_runner() -> str:

@@ -18,16 +18,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import jupytext
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from chapters import chapters
+from chapters import ROOT, cells, chapters, read
 
-ROOT = Path(__file__).resolve().parents[1]
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3  # so that going back to another branch or scale costs nothing
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "nibabel", "connected-components-3d", "ipywidgets")
@@ -62,11 +60,6 @@ def cache_path(root: Path = ROOT) -> Path:
     return root / "_build" / ".jupyter_cache" / digest(root)
 
 
-def read(chapter: Path) -> NotebookNode:
-    """A chapter's source as a notebook without outputs."""
-    return jupytext.read(chapter)
-
-
 def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
     """A chapter's source as it is now, with the outputs of its last run; LookupError where its code has not run."""
     cache = get_cache(cache_path(root))
@@ -74,12 +67,6 @@ def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
         return cache.merge_match_into_notebook(read(chapter))[1]
     except KeyError:
         raise LookupError(f"{chapter.relative_to(root)}: this code has not been run yet; say `make book`") from None
-
-
-def line_of(chapter: Path, cell: NotebookNode) -> int:
-    """The line of the chapter's file where a code cell begins."""
-    before, found, _ = chapter.read_text(encoding="utf-8").partition(cell.source)
-    return before.count("\n") + 1 if found else 1
 
 
 def run(chapter: Path, root: Path = ROOT) -> Run:
@@ -93,18 +80,18 @@ def run(chapter: Path, root: Path = ROOT) -> Run:
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        failure = describe(error, chapter.relative_to(root), notebook, reached[-1] if reached else 0, chapter)
+        failure = describe(error, chapter, reached[-1] if reached else 0, root)
     return Run(chapter, time.perf_counter() - start, notebook, failure)
 
 
-def describe(error: Exception, name: Path, notebook: NotebookNode, index: int, chapter: Path) -> str:
+def describe(error: Exception, chapter: Path, index: int, root: Path) -> str:
     """Which cell of which file failed, and how."""
-    cell = notebook.cells[index]
-    number = sum(c.cell_type == "code" for c in notebook.cells[:index + 1])
+    every = cells(chapter)
+    number = sum(cell.kind == "code" for cell in every[:index + 1])
     what = {CellTimeoutError: f"no answer within {CELL_TIMEOUT_S} s", DeadKernelError: "its kernel died (out of memory?)"}
     said = what.get(type(error)) or f"{error.ename}: {error.evalue}"
-    source = "\n".join("    " + line for line in cell.source.splitlines())
-    return f"{name}:{line_of(chapter, cell)}: code cell {number} failed\n{source}\n  {said}"
+    source = "\n".join("    " + line for line in every[index].source.splitlines())
+    return f"{chapter.relative_to(root)}:{every[index].line}: code cell {number} failed\n{source}\n  {said}"
 
 
 def keep(cache: JupyterCacheAbstract, done: Run) -> None:
@@ -145,20 +132,21 @@ def execute(root: Path = ROOT) -> list[Run]:
     todo = waiting(cache, every)
     print(f"Chapters: {len(every)}, to run: {len(todo)}", flush=True)
     done: list[Run] = []
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(max_workers=cores) as pool:
         for future in as_completed([pool.submit(run, chapter, root) for chapter in todo]):
             done.append(result := future.result())
             if not result.failure:
                 keep(cache, result)
-            print(f"  {'FAILED' if result.failure else 'ok':6} {result.seconds:6.1f} s  {result.chapter.relative_to(root)}"
-                  f"   ({len(done)} of {len(todo)})", flush=True)
+            print(f"  {'FAILED' if result.failure else 'ok':6} {result.seconds:6.1f} s  "
+                  f"{result.chapter.relative_to(root)}   ({len(done)} of {len(todo)})", flush=True)
     record_times(root, done)
     prune(root)
     return done
 
 
-def main() -> int:
-    failures = [r.failure for r in execute() if r.failure]
+def main(root: Path = ROOT) -> int:
+    failures = [r.failure for r in execute(root) if r.failure]
     for failure in failures:
         print(f"\n{failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -13,12 +13,12 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 typing.GENERATING_DOCUMENTATION = "medlearn"  # jaxtyping then writes Float[Tensor, 'b k *s'] without its module
 
-from chapters import chapters, repository  # noqa: E402
+from chapters import orphans, repository  # noqa: E402
 from execute import cache_path  # noqa: E402
+from lint import claim_problems  # noqa: E402
 
 log = logging.getLogger(__name__)
 MATHJAX = "vendor/mathjax/tex-mml-chtml.js"
@@ -26,19 +26,17 @@ MATHJAX = "vendor/mathjax/tex-mml-chtml.js"
 
 def configure(app: Sphinx, config) -> None:
     """What cannot stand in _config.yml because it depends on the machine."""
-    theme = config.html_theme_options
-    theme["repository_url"] = repository(ROOT)
-    config.nb_execution_cache_path = str(cache_path(ROOT))
-    if (ROOT / "book/_static" / MATHJAX).exists():  # else Sphinx's default, which is a CDN
+    root, theme = Path(app.srcdir), config.html_theme_options
+    theme["repository_url"], theme["repository_branch"] = repository(root).url, repository(root).branch
+    config.nb_execution_cache_path = str(cache_path(root))
+    if (root / "book/_static" / MATHJAX).exists():  # else Sphinx's default, which is a CDN
         config.mathjax_path = MATHJAX
 
 
-def every_chapter_is_in_the_book(app: Sphinx, env, docnames) -> None:
-    """A chapter that nobody can reach is a mistake."""
-    for chapter in chapters(ROOT):
-        name = chapter.relative_to(ROOT).with_suffix("").as_posix()
-        if name not in env.found_docs:
-            log.warning("%s.md is not in _toc.yml", name)
+def the_book_is_whole(app: Sphinx, env, docnames) -> None:
+    """A page that nobody can reach, or a claim that no chapter shows or two do, is a mistake."""
+    for text in [*orphans(Path(app.srcdir)), *claim_problems(Path(app.srcdir))]:
+        log.warning(text)
 
 
 # Cells --------------------------------------------------------------------------------------------------------------
@@ -58,7 +56,15 @@ def name_solutions(app: Sphinx, doctree: nodes.document) -> None:
 def every_figure_has_alt_text(app: Sphinx, doctree: nodes.document) -> None:
     for image in doctree.findall(nodes.image):
         if not image.get("alt", "").strip():
-            log.warning('figure without alt text; a code cell takes it as :mystnb: {image: {alt: "..."}}', location=image)
+            log.warning('figure without alt text; a code cell takes it as :mystnb: {image: {alt: "..."}}',
+                        location=placed(image))
+
+
+def placed(node: nodes.Node) -> nodes.Node:
+    """The node, or the nearest around it, whose line is known."""
+    while not node.line and node.parent is not None:
+        node = node.parent
+    return node
 
 
 # Claims -------------------------------------------------------------------------------------------------------------
@@ -108,8 +114,6 @@ def write_claims(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     from medlearn.claims import claims
     for place in list(doctree.findall(ClaimsList)):
         sentences, where = claims(), shown(app.env)
-        for claim in sentences.keys() - where.keys():
-            log.warning("claim %s: no chapter shows it", claim, location=docname)
         pages = dict.fromkeys(where[claim] for claim in sentences if claim in where)
         place.replace_self([node for page in pages for node in
                             claims_of(app, docname, page, {c: s for c, s in sentences.items() if where.get(c) == page})])
@@ -140,7 +144,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("claims", Claims)
     app.add_css_file("book.css")
     app.connect("config-inited", configure)
-    app.connect("env-before-read-docs", every_chapter_is_in_the_book)
+    app.connect("env-before-read-docs", the_book_is_whole)
     for handler in (name_solutions, every_figure_has_alt_text, find_claims):
         app.connect("doctree-read", handler)
     app.connect("env-purge-doc", forget_claims)

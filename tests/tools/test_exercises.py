@@ -1,0 +1,83 @@
+"""Exercises from one source: the stub keeps what a student needs and nothing of the answer; later cells never lean on one."""
+import ast
+
+import pytest
+from chapters import Cell
+from exercises import TODO, check_ids, leaning, stub, unanswered, unsolved
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+
+@pytest.mark.parametrize("solution, left", [
+    ('def f(x):\n    return x\n\ncheck("a.b", f)', f'def f(x):\n    {TODO}\n\n\ncheck("a.b", f)'),
+    ("def f(x): return x", f"def f(x):\n    {TODO}"),
+    ('def f(x):\n    """What it gives."""\n    # the trick\n    return x', f'def f(x):\n    """What it gives."""\n    {TODO}'),
+    ('def f(x):  # the trick\n    # more of it\n    """What é gives.\n\n    And more.\n    """; y = 1\n    return y',
+     f'def f(x):\n    """What é gives.\n\n    And more.\n    """\n    {TODO}'),
+    ("@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {1: 2},\n      *, y=lambda z: 3) -> 'a:b':\n    return x",
+     f"@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {{1: 2}},\n      *, y=lambda z: 3) -> 'a:b':\n    {TODO}"),
+    ("async def f():\n    return 1", f"async def f():\n    {TODO}"),
+    ("import torch\nfrom math import pi\nK = 3\nprint(K)\nfor i in x:\n    pass", "import torch\nfrom math import pi"),
+    ("import torch\n\ndef f():\n    def inner():\n        pass\n    return inner", f"import torch\n\n\ndef f():\n    {TODO}"),
+    ('class Net(Module):\n    """A net."""\n    k: int = 3\n    scale = 17\n\n    def __init__(self):\n        self.x = 1\n\n'
+     '    def forward(self, x):\n        """Go."""\n        return x\n\nmedlearn.check("a.b", Net)',
+     f'class Net(Module):\n    """A net."""\n    k: int = 3\n\n    def __init__(self):\n        {TODO}\n\n'
+     f'    def forward(self, x):\n        """Go."""\n        {TODO}\n\n\nmedlearn.check("a.b", Net)'),
+    ("class E(Exception):\n    pass", "class E(Exception):\n    ..."),
+    ("x = 1", ""),
+])
+def test_a_stub_is_what_is_left_of_a_solution(solution, left):
+    assert stub(solution) == left
+    ast.parse(left)
+
+
+def test_a_stub_prints_what_an_unattempted_answer_prints():
+    code = 'def f():\n    return 1\ncheck("a.b", f)\ncheck("a.c", f)\ncheck(name, f)\ny = check("a.d", f)'
+    assert check_ids(code) == ["a.b", "a.c"]
+    assert unanswered(code, lambda id: f"{id}: not yet") == "a.b: not yet\na.c: not yet\n"
+
+
+def chapter(*codes: str) -> list[Cell]:
+    """Cells; one that begins with `#!` is a solution."""
+    return [Cell("markdown", "text", {}, 1), *(Cell("code", code, {"tags": ["solution"] if code.startswith("#!") else []}, 1) for code in codes)]
+
+
+@pytest.mark.parametrize("codes, found", [
+    (["#! \ndef f():\n    return 1", "f()"], [(2, 1, "f")]),
+    (["#! \ndef f():\n    return 1\nK = 3", "def g():\n    return f() + K"], [(2, 1, "K"), (2, 1, "f")]),
+    (["#! \ndef f():\n    return 1", "#! \ndef g():\n    return f()"], [(2, 1, "f")]),
+    (["def f():\n    return 1", "#! \ndef f():\n    return 2", "f()"], [(3, 2, "f")]),
+    (["#! \nfor i in range(3):\n    pass", "[i for i in range(3)]", "print(lambda i: i)"], []),
+    (["#! \ndef f():\n    return 1", "def f():\n    return 2", "f()"], []),
+    (["#! \nimport torch", "torch.ones(1)"], []),
+    (["#! \ndef f():\n    inner = 1", "inner"], []),
+    (["f = 1", "f"], []),
+    ([], []),
+])
+def test_a_cell_that_takes_a_name_from_a_solution_is_found(codes, found):
+    assert leaning(chapter(*codes)) == found
+
+
+@pytest.mark.parametrize("said, complaint", [
+    ("a.b: all 7 cases passed.\n", []),
+    ("hello\na.b: all 1 cases passed.\n", []),
+    ("a.b: not attempted yet.\n", ["code cell 2: the check a.b did not pass (a.b: not attempted yet.)"]),
+    ("a.b: 3 of 7 cases passed.\n  ...", ["code cell 2: the check a.b did not pass (a.b: 3 of 7 cases passed.)"]),
+    ("a.bc: all 7 cases passed.\n", ["code cell 2: the check a.b did not pass (a.bc: all 7 cases passed.)"]),
+    ("", ["code cell 2: the check a.b did not pass (it printed nothing)"]),
+])
+def test_a_solution_whose_check_did_not_pass_is_named(said, complaint):
+    outputs = [new_output("stream", text=said)] if said else []
+    notebook = new_notebook(cells=[new_code_cell("x = 1"), new_code_cell('check("a.b", f)', outputs=outputs)])
+    assert unsolved(notebook) == complaint
+
+
+def test_the_checks_say_what_the_tools_read():
+    """Engine and tools agree on the two sentences."""
+    from medlearn.checks import Case, Check, not_attempted
+    one = Check("a.b", reference=abs, cases=(Case("one", {"x": -1.0}, "none"),))
+    notebook = new_notebook(cells=[new_code_cell('check("a.b", abs)', outputs=[new_output("stream", text=f"{one.examine(abs)}\n")])])
+    assert unsolved(notebook) == []
+
+    scope = {}
+    exec(stub("def f(x):\n    return x"), scope)
+    assert str(one.examine(scope["f"])) == not_attempted("a.b")

@@ -1,0 +1,23 @@
+"""`make test` takes every step, whatever fails, and fails if one did."""
+import re
+
+import suite
+from chapters import ROOT
+
+
+def test_every_step_is_taken_and_one_failure_fails_all(monkeypatch, capfd):
+    steps = {"the first": ["-c", "print('one')"], "the second": ["-c", "import sys; sys.exit(3)"], "the third": ["-c", "print('three')"]}
+    monkeypatch.setattr(suite, "STEPS", steps)
+    assert suite.main() == 1
+    said = capfd.readouterr().out
+    assert re.findall(r"(ok|FAILED) +[\d.]+ s  (.+)", said) == [("ok", "the first"), ("FAILED", "the second"), ("ok", "the third")]
+    monkeypatch.setattr(suite, "STEPS", {"the first": steps["the first"]})
+    assert suite.main() == 0
+
+
+def test_the_steps_run_chapters_pages_notebooks_and_tests():
+    commands = [" ".join(command) for command in suite.STEPS.values()]
+    assert commands[:3] == ["tools/execute.py", "tools/build.py", "tools/notebooks.py --check"]
+    assert any("pytest tests" in command for command in commands)
+    assert any("pytest book" in command and "--nbval" in command.split() for command in commands)  # not --nbval-lax
+    assert "tools/suite.py" in (ROOT / "Makefile").read_text()

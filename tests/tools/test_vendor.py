@@ -1,0 +1,87 @@
+"""MathJax comes from npm, byte for byte the pinned one, or the tool says what is missing."""
+import base64
+import hashlib
+import io
+import tarfile
+
+import pytest
+import vendor as vendoring
+from vendor import WANTED, VendorError, main, unpack, vendor, verify
+
+
+def archive(*names: str) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            tar.addfile(member, io.BytesIO(name.encode()))
+    return data.getvalue()
+
+
+GOOD = archive("package/es5/tex-mml-chtml.js", "package/es5/input/tex/extensions/ams.js", "package/es5/output/chtml/fonts/woff-v2/a.woff",
+               "package/es5/sre/speech.js", "package/README.md", "../../outside.js")
+
+
+@pytest.fixture
+def npm(monkeypatch):
+    """An npm that hands out GOOD; how often it was asked."""
+    asked = []
+    monkeypatch.setattr(vendoring.shutil, "which", lambda name: "/usr/bin/npm")
+    monkeypatch.setattr(vendoring, "download", lambda folder: asked.append(folder) or GOOD)
+    monkeypatch.setattr(vendoring, "SHA512", base64.b64encode(hashlib.sha512(GOOD).digest()).decode())
+    return asked
+
+
+def test_the_wanted_files_are_put_into_place_once(tmp_path, npm):
+    for _ in range(2):
+        target = vendor(tmp_path)
+    assert len(npm) == 1
+    assert sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()) == [
+        "VERSION", "input/tex/extensions/ams.js", "output/chtml/fonts/woff-v2/a.woff", "tex-mml-chtml.js"]
+    assert not (tmp_path / "outside.js").exists() and not list(tmp_path.rglob("*.part"))
+
+
+def test_another_version_is_fetched_again(tmp_path, npm):
+    (vendor(tmp_path) / "VERSION").write_text("mathjax@2.0.0")
+    vendor(tmp_path)
+    assert len(npm) == 2
+
+
+def test_an_archive_that_is_not_the_pinned_one_is_refused(tmp_path, npm, monkeypatch):
+    with pytest.raises(VendorError, match="expected sha512 .* got"):
+        verify(b"other")
+    monkeypatch.setattr(vendoring, "download", lambda folder: b"other")
+    with pytest.raises(VendorError, match="expected sha512"):
+        vendor(tmp_path)
+    assert not (tmp_path / "book/_static/vendor/mathjax").exists()
+
+
+def test_an_archive_without_what_is_wanted_changes_nothing(tmp_path):
+    (tmp_path / "mathjax").mkdir()
+    (tmp_path / "mathjax/kept").touch()
+    with pytest.raises(VendorError, match="lacks"):
+        unpack(archive("package/es5/tex-mml-chtml.js"), tmp_path / "mathjax")
+    assert (tmp_path / "mathjax/kept").exists()
+
+
+def test_without_npm_the_build_goes_on_and_says_so(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(vendoring.shutil, "which", lambda name: None)
+    monkeypatch.setattr(vendoring.vendor, "__defaults__", (tmp_path,))
+    assert main() == 0
+    said = capsys.readouterr().err
+    assert "npm is not installed (Debian: sudo apt install npm" in said and "from its CDN" in said
+
+
+def test_what_npm_says_is_passed_on(monkeypatch, tmp_path):
+    fake = tmp_path / "npm"
+    fake.write_text("#!/bin/sh\necho no network >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(VendorError, match="npm could not fetch mathjax@.*: no network"):
+        vendoring.download(tmp_path)
+
+
+def test_what_the_pages_load_is_among_the_wanted():
+    from chapters import ROOT
+    assert f"vendor/mathjax/{WANTED[0]}" in (ROOT / "book/_ext/medlearn_book.py").read_text()

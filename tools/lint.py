@@ -1,0 +1,83 @@
+"""What is wrong with a chapter before it runs: named by file, line and cell."""
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from chapters import ROOT, Cell, cells, chapters, name_of
+from exercises import SOLUTION, check_ids, checks, leaning
+from markup import Translator
+from medlearn.claims import claims, claims_in, vacuous
+from myst import MarkupError
+from references import References
+
+UNCHECKED = "nbval-ignore-output"  # the tag of a cell whose outputs differ from run to run
+
+
+def problems(chapter: Path, book: References) -> list[str]:
+    """All that is wrong with one chapter, one line of text each; empty when sound."""
+    where, found = chapter.resolve().relative_to(book.root.resolve()).as_posix(), []
+    every, translator, number, sound = cells(chapter), Translator(name_of(chapter, book.root), book), 0, True
+    for cell in every:
+        if cell.kind != "code":
+            found += [f"{where}:{line}: {text}" for line, text in _untranslatable(cell, translator)]
+            continue
+        number += 1
+        if error := _no_python(cell):
+            sound = False
+            found.append(f"{where}:{cell.line + error[0] - 1}: code cell {number}: not plain Python ({error[1]})")
+            continue
+        found += [f"{where}:{cell.line + line - 1}: code cell {number}: {text}" for line, text in _code(cell)]
+    if sound:
+        code = [cell for cell in every if cell.kind == "code"]
+        found += [f"{where}:{code[user - 1].line}: code cell {user}: takes {name} from the solution in code cell {solution} "
+                  f"(line {code[solution - 1].line}), which a student may not have solved"
+                  for user, solution, name in leaning(every)]
+    return found
+
+
+def claim_problems(root: Path = ROOT) -> list[str]:
+    """Claims that the chapters do not show exactly once."""
+    shown: dict[str, list[str]] = {id: [] for id in claims()}
+    for chapter in chapters(root):
+        for cell in cells(chapter):
+            for id, line in claims_in(cell.source) if cell.kind == "code" and not _no_python(cell) else ():
+                shown.setdefault(id, []).append(f"{chapter.relative_to(root).as_posix()}:{cell.line + line - 1}")
+    never, often = "no chapter shows it", "shown {} times, at {}"
+    return [f"claim {id}: " + (often.format(len(places), " and ".join(places)) if places else never)
+            for id, places in shown.items() if len(places) != 1]
+
+
+def _no_python(cell: Cell) -> tuple[int, str] | None:
+    """Line and message where a cell does not parse: a magic, which Python's own tools could not read either."""
+    try:
+        ast.parse(cell.source)
+    except SyntaxError as error:
+        return error.lineno or 1, error.msg
+    return None
+
+
+def _untranslatable(cell: Cell, translator: Translator) -> Iterator[tuple[int, str]]:
+    try:
+        translator.translate(cell.source, cell.line)
+    except MarkupError as error:
+        yield error.line, str(error)
+
+
+def _code(cell: Cell) -> Iterator[tuple[int, str]]:
+    """(line within the cell, what is wrong)."""
+    for complaint in vacuous(cell.source):
+        line, _, text = complaint.removeprefix("line ").partition(": ")
+        yield int(line), text
+    if cell.source.rstrip().endswith(";") and UNCHECKED not in cell.tags:  # nbval's runs leave IPython no last input
+        yield cell.source.rstrip().count("\n") + 1, ("ends with a semicolon, which hides nothing when the notebook is tested: "
+                                                    "write `_ = ...`")
+    if SOLUTION not in cell.tags:
+        return
+    if not checks(cell.source):
+        yield 1, "a solution without check(...): nobody would know whether it is right"
+    if len(check_ids(cell.source)) < len(checks(cell.source)):
+        yield checks(cell.source)[0].lineno, "a check whose id is not a literal string"
+    for id, line in claims_in(cell.source):
+        yield line, f"claim {id} stands in a solution, which the student's notebook leaves out"
