@@ -17,10 +17,7 @@ def set_scale(name: str | None) -> None:
     r"""Chooses the scale of every experiment that follows: "quick" or "full"; None goes back to the automatic choice.
 
     Stronger than the environment variable MEDLEARN_SCALE.
-
-    :raises ValueError: for any other name.
-
-    Chapter: every one.
+    Errors: ValueError for any other name. Every chapter.
     """
     global _chosen
     _chosen = None if name is None else _known(name, "set_scale")
@@ -31,11 +28,8 @@ def scale(*, quick: Any = _UNSET, full: Any = _UNSET) -> Any:
 
     `scale(quick=200, full=3000)` is 200 in the quick scale. The first that is set decides: `set_scale`, then the
     environment variable MEDLEARN_SCALE, then the machine: "full" where there is a CUDA GPU, else "quick".
-
-    :raises ValueError: MEDLEARN_SCALE holds something else.
-    :raises TypeError: only one of the two values was given.
-
-    Chapter: every one.
+    Errors: ValueError where MEDLEARN_SCALE holds something else; TypeError where only one of the two values was given.
+    Every chapter.
     """
     if (quick is _UNSET) != (full is _UNSET):
         raise TypeError(f"expected both quick= and full=, or neither; got only {'full' if quick is _UNSET else 'quick'}=")
@@ -48,9 +42,7 @@ def scale(*, quick: Any = _UNSET, full: Any = _UNSET) -> Any:
 def device(verbose: bool = True) -> torch.device:
     r"""The best device here: CUDA, else Apple's MPS, else the CPU. Says in one line what it found.
 
-    Where there is no GPU the line says what to do about it. `verbose=False` prints nothing.
-
-    Chapter: every one.
+    Where there is no GPU the line says what to do about it. `verbose=False` prints nothing. Every chapter.
     """
     import torch
 

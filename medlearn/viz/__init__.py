@@ -2,7 +2,7 @@
 from medlearn.viz.explore import Explorer, explore
 from medlearn.viz.simplex import simplex_triangle
 from medlearn.viz.slices import show_labels, show_plane, show_slice, slice_of
-from medlearn.viz.style import COLOURS, colour_of, use_style
+from medlearn.viz.style import COLOURS, colours_of, use_style
 
-__all__ = ["COLOURS", "Explorer", "colour_of", "explore", "show_labels", "show_plane", "show_slice", "simplex_triangle",
+__all__ = ["COLOURS", "Explorer", "colours_of", "explore", "show_labels", "show_plane", "show_slice", "simplex_triangle",
            "slice_of", "use_style"]

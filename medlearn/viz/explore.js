@@ -5,6 +5,7 @@ function (id, data) {
     var image = root.querySelector("img");
     var sliders = Array.prototype.slice.call(root.querySelectorAll("input"));
     var first = sliders[0];
+    data.frames[0][0] = image.src;
 
     function show() {
       var frame = 0;

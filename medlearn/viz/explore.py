@@ -17,7 +17,6 @@ from medlearn.viz.frames import encode, render, same_size
 
 MAX_BYTES = 400_000
 MAX_FRAMES = 200
-_OVERHEAD_BYTES = 12_000                                # style, script and texts beside the pictures
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,16 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
     A drag over the picture moves the first axis. With `live=True` ipywidgets sliders call `draw` anew instead; they
     need a kernel.
 
-    The frames are WebP (PNG where smaller). Above 400 kB together they lose quality, then pixels, until they
-    fit; `nbytes` says what the result weighs.
-
-    :param draw: returns a matplotlib Figure of one size, or draws on `plt.gcf()`. Its figures are closed.
-    :param alt: what the picture shows, for readers who do not see it; the values are added to it frame by frame.
-    :param width: the greatest width on the page in px; the figure's own where not given.
-    :param dpi: of the drawing, pixels per inch.
-    :param axes: one or two; each a list of values, or a dict of label to value. A unit in the name is written beside
-        the values: `dose_percent` reads "dose: 5 %". The first changes fastest under a drag.
-    :returns: an `Explorer`; with `live`, an ipywidgets box.
-    :raises TypeError: draw not callable or returning no Figure; an axis that is no list.
-    :raises ValueError: no axis or more than two, an empty axis, no alt text, above 200 frames, figures that differ in
-        size. A warning where even the smallest frames are too heavy.
-
-    Chapter: every one.
+    `draw` returns a matplotlib Figure, always of one size, or draws on `plt.gcf()`; its figures are closed. `alt` says
+    what the picture shows to readers who do not see it; the values are added to it frame by frame. An axis is a list
+    of values, or a dict of label to value. The frames are WebP, or PNG where that is smaller. An explorer above
+    400 kB loses quality, then pixels, until it fits; its `nbytes` says what it weighs.
+    Units: a unit in an axis's name is written beside its values (`dose_percent` reads "dose: 5 %"); `width` is the
+    greatest width on the page in px, the figure's own where not given; `dpi` the drawing's pixels per inch.
+    An axis without values is refused.
+    Errors: TypeError for a draw that is no function or returns no Figure, and an axis that is no list; ValueError for
+    no axis or more than two, no alt text, more than 200 frames, figures that differ in size. A warning where
+    even the smallest frames are too heavy. Every chapter.
     """
     if not callable(draw):
         raise TypeError(f"draw: expected a function, got {draw!r}")
@@ -69,6 +63,9 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
         raise ValueError(f"alt: expected a text that says what the picture shows, got {alt!r}")
     if not 1 <= len(axes) <= 2:
         raise ValueError(f"axes: expected one or two, such as z_mm=[0, 10, 20]; got {len(axes)}")
+    for name, pixels in (("width", width), ("dpi", dpi)):
+        if not (isinstance(pixels, int) and pixels > 0 or (name == "width" and pixels is None)):
+            raise ValueError(f"{name}: expected a whole number above 0, got {pixels!r}")
     sliders = [Axis.of(name, given) for name, given in axes.items()]
     if live:
         from medlearn.viz.live import live_box
@@ -80,8 +77,12 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
                          f"{' x '.join(str(len(axis.values)) for axis in sliders)} = {count}")
     pictures = [render(draw, dict(zip(axes, values)), dpi) for values in product(*(axis.values for axis in sliders))]
     size = same_size(pictures)
-    uris = encode(pictures, MAX_BYTES - _OVERHEAD_BYTES)
-    return Explorer(_html(uris, sliders, alt, size, width or round(size[0] / dpi * 100)), tuple(axes), count)
+
+    def html(uris: list[str]) -> str:
+        return _html(uris, sliders, alt, size, width or round(size[0] / dpi * 100))
+
+    room = MAX_BYTES - len(html([""] * count).encode())
+    return Explorer(html(encode(pictures, room)), tuple(axes), count)
 
 
 def caption(alt: str, axes: list[Axis], texts: tuple[str, ...]) -> str:
@@ -91,12 +92,12 @@ def caption(alt: str, axes: list[Axis], texts: tuple[str, ...]) -> str:
 
 def _html(uris: list[str], axes: list[Axis], alt: str, size: tuple[int, int], width: int) -> str:
     alts = [caption(alt, axes, texts) for texts in product(*(axis.texts for axis in axes))]
-    # "<" is written as an escape, so that no label can end the script
-    data = json.dumps({"frames": list(zip(uris, alts)), "texts": [axis.texts for axis in axes]},
+    # The first frame is in the page already. "<" is written as an escape, so that no label can end the script.
+    data = json.dumps({"frames": list(zip(["", *uris[1:]], alts)), "texts": [axis.texts for axis in axes]},
                       ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(_template("explore.html")).substitute(
-        id=sha256(data.encode()).hexdigest()[:12], css=_template("explore.css"), js=_template("explore.js"), data=data,
-        alt=escape(alt), first=uris[0], first_alt=escape(alts[0]), frames=len(uris),
+        id=sha256((uris[0] + data).encode()).hexdigest()[:12],
+        css=_template("explore.css"), js=_template("explore.js"), data=data, alt=escape(alt), first=uris[0], first_alt=escape(alts[0]), frames=len(uris),
         pixels_x=size[0], pixels_y=size[1], width=width,
         # room for the longest text, so that nothing moves with the value
         sliders="\n".join(_slider(axis, max(map(_room, axes))) for axis in axes))
@@ -107,7 +108,7 @@ def _room(axis: Axis) -> int:
 
 
 def _slider(axis: Axis, room: int) -> str:
-    return (f'<label><span style="min-width:{room}ch">{escape(axis.label)}: <b>{escape(axis.texts[0])}</b></span>'
+    return (f'<label><span style="min-width:min(100%,{room}ch)">{escape(axis.label)}: <b>{escape(axis.texts[0])}</b></span>'
             f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="0" autocomplete="off" '
             f'aria-label="{escape(axis.label)}" aria-valuetext="{escape(axis.texts[0])}"></label>')
 

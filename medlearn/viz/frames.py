@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # (share of the width, WebP quality): what is given up, in this order, until an explorer is light enough.
-STEPS = ((1, 85), (1, 70), (1, 50), (0.8, 60), (0.65, 55), (0.5, 50), (0.5, 30))
+STEPS = ((1.0, 85), (1.0, 70), (1.0, 50), (0.8, 60), (0.65, 55), (0.5, 50), (0.5, 30))
 
 
 def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
@@ -21,7 +21,7 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
     from PIL import Image
 
     already_open = set(plt.get_fignums())
-    fresh = plt.figure()                                # so that plt.gcf() inside of draw is nobody else's
+    plt.figure()                                        # so that plt.gcf() inside of draw is nobody else's
     drawn = None
     try:
         drawn = draw(**values)
@@ -37,7 +37,6 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
     finally:
         for number in set(plt.get_fignums()) - already_open:
             plt.close(number)
-        plt.close(fresh)
         if isinstance(drawn, Figure):
             plt.close(drawn)
 
@@ -49,7 +48,8 @@ def data_uri(picture: Image, quality: int) -> str:
         image.save(buffer, kind, **options)
         return buffer.getvalue()
 
-    webp, png = encoded(picture, "WEBP", quality=quality, method=4), encoded(picture.quantize(256), "PNG", optimize=True)
+    webp = encoded(picture, "WEBP", quality=quality, method=4)
+    png = encoded(picture.quantize(256), "PNG", optimize=True)
     kind, smaller = min(("webp", webp), ("png", png), key=lambda pair: len(pair[1]))
     return f"data:image/{kind};base64,{b64encode(smaller).decode()}"
 
@@ -57,8 +57,12 @@ def data_uri(picture: Image, quality: int) -> str:
 def encode(pictures: Sequence[Image], limit_bytes: int) -> list[str]:
     """Data URIs of the pictures, at the best of `STEPS` whose weight is within the limit; warns where none is."""
     for share, quality in STEPS:
-        uris = [data_uri(_scaled(picture, share), quality) for picture in pictures]
-        weight = sum(map(len, uris))
+        uris, weight = [], 0
+        for picture in pictures:
+            uris.append(data_uri(_scaled(picture, share), quality))
+            weight += len(uris[-1])
+            if weight > limit_bytes and (share, quality) != STEPS[-1]:
+                break                                   # the rest could only add to it
         if weight <= limit_bytes:
             return uris
     warnings.warn(f"an explorer of {len(uris)} frames weighs {weight / 1000:.0f} kB at its smallest, more than "

@@ -11,7 +11,7 @@ from medlearn.viz.frames import data_uri, render
 
 
 def live_box(draw: Callable[..., Any], axes: list[Axis], alt: str, width: int | None, dpi: int) -> Any:
-    """An ipywidgets box: a slider for each axis, and the picture that `draw` makes of their values."""
+    """An ipywidgets box: a slider for each axis, and below them the picture that `draw` makes of their values."""
     import ipywidgets
 
     sliders = [ipywidgets.SelectionSlider(options=list(zip(axis.texts, range(len(axis.values)))), description=axis.label,

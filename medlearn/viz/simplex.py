@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medlearn.viz.arrays import Array, as_array
-from medlearn.viz.style import colour_of
+from medlearn.viz.style import colours_of
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 _MARKERS = ("o", "^", "s")                              # shape says what colour says, for whom colours are alike
@@ -14,21 +14,18 @@ _MARKERS = ("o", "^", "s")                              # shape says what colour
 
 def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, labels: Array | None = None, *, names: Sequence[str],
                      ) -> None:
-    r"""Draws answers of a three-class classifier as points sum_c p_c v_c of the triangle with corners v_1, v_2, v_3.
+    r"""Draws answers of a three-class classifier as the points $\sum_c p_c v_c$ of the triangle with corners $v_c$.
 
-    Thin lines part the regions where each class is the most probable. Points take the colour and shape of their true
-    class. No answers at all (B = 0) leave the triangle alone.
-
-    :param p: (B, 3), probabilities: >= 0, each row sums to 1.
-    :param labels: (B,), the true classes, integers 0 to 2.
-    :param names: of the three classes, written at the corners.
-    :raises TypeError, ValueError: another shape or type, points off the simplex, labels outside of 0 to 2.
-
-    Chapter 1, principles/01_tasks.
+    Thin lines part the regions where each class is the most probable. With `labels`, the true classes, points take
+    their class's colour and shape. The three `names` stand at the corners: left, right, top.
+    Shapes: `p (B, 3)`, `labels (B,)`, integers 0 to 2.
+    No answers (B = 0) leave the triangle alone.
+    Errors: TypeError or ValueError for another shape or type, points off the simplex, labels outside of 0 to 2, other
+    than three names. Chapter 1.
     """
-    p, labels = _probabilities(p), None if labels is None else _classes(labels, len(p))
     if len(names) != 3:
         raise ValueError(f"names: expected three, got {len(names)}")
+    p, labels, colours = _probabilities(p), None if labels is None else _classes(labels, len(p)), colours_of(names)
     ax.fill(*CORNERS.T, facecolor="#f6f6f6", edgecolor="#555555", linewidth=1)
     centre = CORNERS.mean(0)
     for i in range(3):
@@ -38,7 +35,7 @@ def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, labels: Array | None 
         ax.scatter(*points.T, s=30, color="#222222", alpha=0.7, linewidths=0)
     else:
         for k, name in enumerate(names):
-            ax.scatter(*points[labels == k].T, s=36, color=colour_of(name, k), marker=_MARKERS[k], alpha=0.8,
+            ax.scatter(*points[labels == k].T, s=36, color=colours[k], marker=_MARKERS[k], alpha=0.8,
                        edgecolors="white", linewidths=0.6, label=name)
         ax.legend(title="truth", loc="upper left", alignment="left", borderaxespad=0, handletextpad=0.2)
     for k, (ha, va, dy) in enumerate((("left", "top", -0.03), ("right", "top", -0.03), ("center", "bottom", 0.03))):

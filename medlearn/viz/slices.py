@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from medlearn.viz.arrays import Array, as_array
-from medlearn.viz.style import CYCLE, colour_of
+from medlearn.viz.arrays import Array, as_array, check_array
+from medlearn.viz.style import BLACK, CYCLE, colours_of
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}      # the axis that the plane leaves out
 _ENDS = (("L", "R"), ("P", "A"), ("I", "S"))            # low and high end of the axes of RAS space
 _LEFT, _TOP = ("R", "A"), ("A", "S")                    # what a radiologist expects there
-_THINGS = tuple(c for c in CYCLE if c != "#000000")     # black would vanish on a scan
+_THINGS = tuple(c for c in CYCLE if c != BLACK)         # which would vanish on a scan
 
 
 def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = None, *,
@@ -26,26 +26,25 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = 
                ) -> "matplotlib.image.AxesImage":
     r"""Draws a slice of a scan as a radiologist sees it, with labels over it: R at the left, A (or S) at the top.
 
-    With `names` the labels are classes: filled at `alpha` and outlined, each in its fixed colour, named in one legend
-    for the figure (all names, present or not: frames of an explorer keep one layout). Label 0 is the background and is
-    not drawn. Without `names` they are things: each label an outline of its own colour. The coordinates are voxels.
-
-    :param image: (X, Y), numbers or booleans; axes RAS where there is no affine.
-    :param labels: (X, Y), integers >= 0 or booleans.
-    :param affine: (4, 4), voxel to mm, RAS. Its first two columns are the slice's axes: they decide the letters at the
-        edges, the shape of a voxel, and the scale bar (mm), which is drawn only where there is an affine.
-    :param alpha: opacity of the classes' fill; 0 leaves the outlines.
-    :param window: the values shown black and white; the slice's own lowest and highest where not given.
-    :returns: the image, for a colour bar. Without labels there is no overlay.
-    :raises TypeError: not an array; labels that are not integers.
-    :raises ValueError: not two axes, no voxels, NaN, shapes that differ, a label with no name, a slice in no plane.
-
-    Chapter 1, principles/01_tasks.
+    With `names` the labels are classes: filled at opacity `alpha` and outlined, each in its fixed colour, named in one
+    legend for the figure (all names, present or not: frames of an explorer keep one layout). Label 0 is the background
+    and is not drawn. Without `names` they are things: each an outline of its own colour. Returns the image, for a
+    colour bar; the coordinates of `ax` are voxels.
+    Shapes: `image (X, Y)`, numbers or booleans, axes RAS where there is no affine; `labels (X, Y)`, integers of 0 or
+    more, or booleans; `affine (4, 4)`, whose first two columns are the slice's axes: they decide the letters at the
+    edges, the shape of a voxel, and the scale bar, which is drawn only where there is an affine.
+    Units: the affine takes voxels to mm (RAS); `window` holds the values shown black and white, the slice's own lowest
+    and highest where not given.
+    No labels, or none above 0: no overlay. A slice without voxels is refused.
+    Errors: TypeError for no array, labels that are not integers; ValueError for other than two axes, NaN, shapes that
+    differ, a label with no name, a slice in no plane, a window that does not rise. Chapter 1.
     """
     image = _values(image, "image")
     view = _view(affine)
     nx, ny = image.shape
-    low, high = window or (image.min(), image.max())
+    low, high = (image.min(), image.max()) if window is None else window
+    if window is not None and not low < high:
+        raise ValueError(f"window: expected (low, high) with low < high, got {window}")
     shown = ax.imshow(image.T, cmap=cmap, vmin=low, vmax=high, origin="lower", aspect=view.aspect)
     if labels is not None:
         labels = _labels(labels, "labels", names)
@@ -67,15 +66,13 @@ def show_plane(ax: "matplotlib.axes.Axes", volume: Array, plane: str, at_mm: flo
                labels: Array | None = None, **options: Any) -> "matplotlib.image.AxesImage":
     r"""Draws one plane of a volume: `slice_of` and `show_slice` in one.
 
-    :param volume: (X, Y, Z); `labels` likewise; options as of `show_slice`.
-    :param plane: "axial", "coronal" or "sagittal".
-    :param at_mm: where the plane lies, in the affine's mm.
-    :raises TypeError, ValueError: as `slice_of` and `show_slice`.
-
-    Chapter 1, principles/01_tasks.
+    `plane` is "axial", "coronal" or "sagittal"; the options are those of `show_slice`.
+    Shapes: `volume (X, Y, Z)`, `labels` likewise. Units: `at_mm`, where the plane lies, is in the affine's mm.
+    Errors: as `slice_of` and `show_slice`. Chapter 1.
     """
     picture, on_plane = slice_of(volume, plane, at_mm, affine)
     if labels is not None:
+        check_array(labels, "labels")
         if tuple(labels.shape) != tuple(volume.shape):
             raise ValueError(f"labels: expected the volume's shape {tuple(volume.shape)}, got {tuple(labels.shape)}")
         labels, _ = slice_of(labels, plane, at_mm, affine)
@@ -83,19 +80,18 @@ def show_plane(ax: "matplotlib.axes.Axes", volume: Array, plane: str, at_mm: flo
 
 
 def slice_of(volume: Array, plane: str, at_mm: float, affine: Array) -> tuple[Array, np.ndarray]:
-    r"""The slice of a volume nearest to a place in mm, and the slice's own affine: A' = A [e_i, e_j, e_k, origin].
+    r"""The slice of a volume nearest to a place, and the slice's own affine $A' = A \, [e_i, e_j, e_k, o]$ with origin $o$.
 
-    :param volume: (X, Y, Z), axes RAS.
-    :param plane: "axial" (the place is z), "coronal" (y) or "sagittal" (x).
-    :param affine: (4, 4), voxel to mm, along the axes of space (not oblique).
-    :returns: the slice (two axes), and its affine (4, 4), whose third column is the plane's normal.
-    :raises ValueError: another plane, an oblique affine, a place outside of the volume.
-
-    Chapter 1, principles/01_tasks; chapter 13 for oblique grids.
+    `plane` is "axial" (the place is a z), "coronal" (y) or "sagittal" (x).
+    Shapes: `volume (X, Y, Z)`; `affine (4, 4)`, voxel to mm along the axes of space (not oblique). The slice has two
+    axes; its affine is `(4, 4)`, its third column the plane's normal.
+    Units: `at_mm` in the affine's mm.
+    Errors: TypeError for no array; ValueError for other than three axes, another plane, an oblique affine, a place
+    outside of the volume. Chapter 1; chapter 13 for oblique grids.
     """
-    if not isinstance(volume, Array) or volume.ndim != 3:
-        got = f"shape {tuple(volume.shape)}" if isinstance(volume, Array) else type(volume).__name__
-        raise ValueError(f"volume: expected a tensor or array with three axes (X, Y, Z), got {got}")
+    check_array(volume, "volume")
+    if volume.ndim != 3:
+        raise ValueError(f"volume: expected three axes (X, Y, Z), got shape {tuple(volume.shape)}")
     affine = _matrix(affine)
     if plane not in PLANES:
         raise ValueError(f"plane: expected one of {', '.join(PLANES)}, got {plane!r}")
@@ -103,10 +99,11 @@ def slice_of(volume: Array, plane: str, at_mm: float, affine: Array) -> tuple[Ar
     step_mm = affine[axis, axis]
     if not np.allclose(affine[:3, :3], np.diag(np.diag(affine[:3, :3]))) or step_mm == 0:
         raise ValueError(f"affine: expected a grid along x, y and z, got\n{affine}")
-    index = round((at_mm - affine[axis, 3]) / step_mm)
-    if not 0 <= index < volume.shape[axis]:
+    place = (at_mm - affine[axis, 3]) / step_mm
+    if not -0.5 <= place < volume.shape[axis] - 0.5:    # NaN is nowhere
         ends = sorted((affine[axis, 3], affine[axis, 3] + step_mm * (volume.shape[axis] - 1)))
         raise ValueError(f"at_mm: expected {ends[0]:g} to {ends[1]:g} mm for this {plane} plane, got {at_mm:g}")
+    index = round(place)
     kept = [i for i in range(3) if i != axis]
     on_plane = affine[:, [*kept, axis, 3]].copy()
     on_plane[:, 3] += affine[:, axis] * index
@@ -117,11 +114,9 @@ def show_labels(ax: "matplotlib.axes.Axes", labels: Array, *, names: Sequence[st
                 legend: bool = True) -> None:
     r"""Draws a label map with no anatomy, as arrays are printed: rows run down. Label 0 is dark, every other its colour.
 
-    :param labels: (H, W), integers >= 0 or booleans.
-    :param names: of the classes, as in `show_slice`; without them each label is a thing.
-    :raises TypeError, ValueError: as `show_slice`.
-
-    Chapter 1, principles/01_tasks.
+    With `names` the labels are classes, without them things, as in `show_slice`.
+    Shapes: `labels (H, W)`, integers of 0 or more, or booleans.
+    A map of zeros is all dark; one without elements is refused. Errors: as `show_slice`. Chapter 1.
     """
     labels = _labels(labels, "labels", names)
     colours = _colours(int(labels.max()) + 1, names)
@@ -187,7 +182,7 @@ def _colours(count: int, names: Sequence[str] | None) -> np.ndarray:
 
     if names is None:
         return to_rgba_array([_THINGS[(k - 1) % len(_THINGS)] for k in range(count)])
-    return to_rgba_array([colour_of(name, k) for k, name in enumerate(names)])
+    return to_rgba_array(colours_of(names))
 
 
 def _legend(figure, names: Sequence[str]) -> None:
@@ -195,10 +190,11 @@ def _legend(figure, names: Sequence[str]) -> None:
     slice lacks one, so that the layout is the same from frame to frame."""
     from matplotlib.patches import Patch
 
-    entries = {name: Patch(facecolor=colour_of(name, k), label=name) for k, name in enumerate(names) if k > 0}
+    patches = [Patch(facecolor=colour, label=name) for name, colour in zip(names[1:], colours_of(names)[1:])]
     for old in [one for one in figure.legends if one.get_gid() == "medlearn"]:
-        entries = {patch.get_label(): patch for patch in old.get_patches()} | entries
+        patches = [*old.get_patches(), *patches]
         old.remove()
+    entries = {(patch.get_label(), patch.get_facecolor()): patch for patch in patches}
     columns = max(1, min(len(entries), int(figure.bbox.width / figure.dpi / 1.5)))
     figure.legend(handles=list(entries.values()), loc="outside lower center", ncols=columns,
                   handlelength=1, handleheight=1, columnspacing=1.2).set_gid("medlearn")
@@ -236,8 +232,6 @@ def _values(image: Array, name: str) -> np.ndarray:
     image = as_array(image, name)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"{name}: expected two axes with voxels in them, got shape {image.shape}")
-    if image.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected real numbers or booleans, got {image.dtype}")
     if not np.isfinite(image).all():
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     return image
@@ -250,7 +244,8 @@ def _labels(labels: Array, name: str, names: Sequence[str] | None) -> np.ndarray
     labels = _values(labels, name).astype(np.int64)
     highest = labels.max() if names is None else len(names) - 1
     if labels.min() < 0 or labels.max() > highest:
-        raise ValueError(f"{name}: expected 0 to {highest}, got {labels.min()} to {labels.max()}")
+        expected = "0 or more" if names is None else f"0 to {highest}, a name for each"
+        raise ValueError(f"{name}: expected {expected}, got {labels.min()} to {labels.max()}")
     return labels
 
 

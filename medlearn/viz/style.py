@@ -1,10 +1,13 @@
 """The one style of the book's figures, and the fixed colours of tissues and lesions."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import as_file, files
+from itertools import cycle
 
 # Okabe and Ito's colour-blind-safe set, in the order of the style's cycle.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+BLACK = "#000000"
 
 COLOURS = {
     "CSF": "#56B4E9",
@@ -23,7 +26,7 @@ def use_style() -> None:
     It stays in force until matplotlib is told otherwise (`matplotlib.rcdefaults()`), or to the end of a
     `with matplotlib.rc_context():` around it.
 
-    Colours: M. Okabe and K. Ito, Color Universal Design (2008). Chapter: every one.
+    Source: the colours are M. Okabe's and K. Ito's, Color Universal Design (2008). Every chapter.
     """
     import matplotlib.style
 
@@ -31,9 +34,15 @@ def use_style() -> None:
         matplotlib.style.use(path)
 
 
-def colour_of(name: str, index: int = 0) -> str:
-    r"""The colour of a class: its own where `COLOURS` names it, else the `index`-th of the style's cycle.
+def colours_of(names: Sequence[str]) -> list[str]:
+    r"""The colours of the classes of one picture: each its own where `COLOURS` has it, the others what is left.
 
-    Chapter: every one.
+    What is left is the style's cycle without black, which would vanish on a scan. No two classes are alike as long as
+    it suffices, unless `COLOURS` itself gives them one colour. No names, no colours.
+    Errors: TypeError for one text in place of several. Every chapter.
     """
-    return COLOURS.get(name, CYCLE[index % len(CYCLE)])
+    if isinstance(names, str):
+        raise TypeError(f"names: expected a list of names, got the text {names!r}")
+    own = {COLOURS.get(name) for name in names}
+    left = cycle([colour for colour in CYCLE if colour not in own | {BLACK}])
+    return [COLOURS.get(name) or next(left) for name in names]
