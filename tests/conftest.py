@@ -4,7 +4,8 @@ from contextlib import contextmanager
 import jaxtyping
 import pytest
 
-jaxtyping.install_import_hook("medlearn", "beartype.beartype")
+# an int is welcome where a float is expected, as in Python itself
+jaxtyping.install_import_hook("medlearn", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Whatever it finds wrong it says as a warning with file and line, and the build c
 """
 from __future__ import annotations
 
+import re
 import sys
 import typing
 from pathlib import Path
@@ -134,9 +135,16 @@ def claims_of(app: Sphinx, here: str, page: str, sentences: dict[str, str]) -> l
 
 # Reference ----------------------------------------------------------------------------------------------------------
 
-def escape_shapes(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
-    """In docstrings `(B, K, *S)` is a shape, not the start of emphasis."""
-    lines[:] = [line.replace("*S", "\\*S").replace("*s", "\\*s") if "`" not in line else line for line in lines]
+FIELDS = re.compile(r"(?<=[.:)])\s(?=(?:Shapes|Units|Errors|Source|Sources): )|(?<=\.)\s(?=Chapters? \d)|"
+                    r"^(?=(?:Shapes|Units|Errors|Source|Sources): )", re.MULTILINE)
+
+
+def as_rst(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings are written for `help()`: their code, formulas and fields become reST's."""
+    text = FIELDS.sub("\n\n", "\n".join(lines))
+    text = re.sub(r"(?<![`:])`([^`\n]+)`(?![`_])", r"``\1``", text)
+    text = re.sub(r"\$([^$]+)\$", lambda found: f":math:`{' '.join(found[1].split())}`", text)
+    lines[:] = text.split("\n")
 
 
 def setup(app: Sphinx) -> dict:
@@ -150,5 +158,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("env-purge-doc", forget_claims)
     app.connect("env-merge-info", merge_claims)
     app.connect("doctree-resolved", write_claims)
-    app.connect("autodoc-process-docstring", escape_shapes)
+    app.connect("autodoc-process-docstring", as_rst)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
