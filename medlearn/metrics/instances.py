@@ -1,0 +1,177 @@
+r"""How good a set of things is: panoptic quality, and detection lesion by lesion."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+from torch import Tensor
+
+from medlearn.metrics.matching import Things, check_same_grid, match, overlaps
+from medlearn.tasks import InstanceSet, check_labels, region_measures
+
+Pairs = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, repr=False)
+class Detection:
+    r"""Counts of things, found, false and missed, with $F_1 = TP / (TP + \frac12 FP + \frac12 FN)$.
+
+    `a + b` and `sum(list)` pool images: the counts add up, and the ratio is taken once. A mean of ratios would give an
+    image with one lesion the weight of an image with fifty.
+    Nothing to find and nothing found: `f1` is NaN, no answer is right or wrong, and such an image adds nothing to a
+    pool. As soon as anything is missed or falsely found, `f1` is a number below 1, so that no mean can drop a miss.
+    `recall` is NaN without a true thing, `precision` without a found one. Chapter 1.
+    """
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float:
+        return _ratio(self.tp, self.tp + (self.fp + self.fn) / 2)
+
+    def __add__(self, other: object):
+        if type(other) is not type(self):
+            return NotImplemented
+        return type(self)(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def __radd__(self, other: object):
+        return self if isinstance(other, int) and other == 0 else NotImplemented       # where sum() begins
+
+    def __repr__(self) -> str:
+        return f"F1 {self.f1:.3f}, precision {self.precision:.3f}, recall {self.recall:.3f} ({self._counts()})"
+
+    def _counts(self) -> str:
+        if not self.tp + self.fp + self.fn:
+            return "nothing to find, nothing found"
+        return f"{self.tp} found, {self.fp} false, {self.fn} missed"
+
+
+@dataclass(frozen=True, repr=False)
+class PanopticQuality(Detection):
+    r"""$PQ = SQ \times RQ$, with $SQ = \sum_{TP} IoU / TP$, how well the pairs are outlined, and $RQ = F_1$.
+
+    Pools by `+` and `sum`, as `Detection` does. Nothing to find and nothing found: all three are NaN.
+    No pair, but something missed or falsely found: all three are 0.
+    Source: Kirillov et al. 2019, eqs. 1 and 2, doi:10.1109/CVPR.2019.00963. Chapter 1.
+    """
+
+    iou_sum: float = 0.0
+
+    @property
+    def pq(self) -> float:
+        return _ratio(self.iou_sum, self.tp + (self.fp + self.fn) / 2)
+
+    @property
+    def sq(self) -> float:
+        return self.iou_sum / self.tp if self.tp else self.f1
+
+    @property
+    def rq(self) -> float:
+        return self.f1
+
+    def __repr__(self) -> str:
+        return f"PQ {self.pq:.3f} = SQ {self.sq:.3f} x RQ {self.rq:.3f} ({self._counts()})"
+
+
+def panoptic_quality(truth: Things, answer: Things, *, iou: float | int = 0.5) -> PanopticQuality:
+    r"""$PQ = \sum_{TP} IoU / (TP + \frac12 FP + \frac12 FN)$, where a pair (TP) has an IoU above `iou`.
+
+    Shapes: `truth` and `answer` are each a map of ids `(*S)`, 0 background, or an `InstanceSet`, of one image. Between
+    two sets a pair needs equal classes, masks may overlap, and the counts of all classes are pooled; where one side
+    is a map, which has no classes, the set's classes play no part.
+    With `iou` of 0.5 or more the pairs are unique where things do not overlap: a pair shares more than half of its
+    union, so more than half of each thing, and no thing has two such halves. With less, or where the things of a set
+    overlap, pairs are chosen one-to-one for the largest sum of IoU; since the denominator is half the number of
+    things on both sides, whatever the pairs, that is the best PQ there is.
+    Neither side has a thing: NaN, which says so, and adds nothing to a pool. One side has none: 0.
+    Errors: TypeError for float or bool maps; ValueError for negative ids, other grids or devices, `iou` outside
+    [0, 1). Source: Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963. Chapter 1.
+    """
+    n, m, pairs, quality = _overlapping(truth, answer, iou)
+    kept = match(pairs, quality)
+    return PanopticQuality(len(kept), m - len(kept), n - len(kept), math.fsum(quality[kept]))
+
+
+def panoptic_quality_per_class(truth: InstanceSet, answer: InstanceSet, *,
+                               iou: float | int = 0.5) -> dict[int, PanopticQuality]:
+    r"""`panoptic_quality` of each class that is present on either side; a class that neither has is left out.
+
+    Kirillov's PQ of a cohort is the mean over classes of the pooled value of each. Two empty sets give `{}`.
+    Errors: TypeError for what is no `InstanceSet`, else as `panoptic_quality`. Chapter 1.
+    """
+    for name, things in {"truth": truth, "answer": answer}.items():
+        if not isinstance(things, InstanceSet):
+            raise TypeError(f"{name}: expected an InstanceSet, which has classes, got {type(things).__name__}")
+    check_same_grid(truth, answer)
+    classes = sorted({*truth.classes.tolist(), *answer.classes.tolist()})
+    return {c: panoptic_quality(truth[truth.classes == c], answer[answer.classes == c], iou=iou) for c in classes}
+
+
+def detection_f1(truth: Things, answer: Things, *, iou: float | int | None = None,
+                 distance_mm: float | int | None = None, affine: np.ndarray | Tensor | None = None) -> Detection:
+    r"""$F_1 = TP / (TP + \frac12 FP + \frac12 FN)$ over things that pair by overlap or by distance.
+
+    A pair is a found thing with an IoU above `iou` (0: any shared voxel), or with a centroid at most `distance_mm`
+    away, measured through the `affine`; one of the two has to be chosen. Pairs are one-to-one, and as many as can be,
+    so two answers for one lesion are one hit and one false alarm.
+    Shapes, classes and maps: as `panoptic_quality`. Units: mm. Empty cases: as `Detection` says.
+    Errors: as `panoptic_quality` and `region_measures`; ValueError for no criterion or both, a negative distance, a
+    distance without an affine, an affine without a distance. Chapter 1.
+    """
+    if (iou is None) == (distance_mm is None):
+        raise ValueError(f"expected iou= or distance_mm=, one of the two, got iou={iou}, distance_mm={distance_mm}")
+    if (distance_mm is None) != (affine is None):
+        raise ValueError("affine: expected one with distance_mm=, and none with iou=")
+    if iou is not None:
+        n, m, pairs, _ = _overlapping(truth, answer, iou)
+    else:
+        n, m, pairs = _near(truth, answer, distance_mm, affine)
+    tp = len(match(pairs, np.ones(len(pairs[0]))))
+    return Detection(tp, m - tp, n - tp)
+
+
+def _overlapping(truth: Things, answer: Things, iou: float | int) -> tuple[int, int, Pairs, np.ndarray]:
+    """How many things each side has, the pairs above the threshold, and their IoU."""
+    if not 0 <= iou < 1:
+        raise ValueError(f"iou: expected a threshold in [0, 1), got {iou}")
+    counts = overlaps(truth, answer)
+    above = counts.iou > iou
+    pairs = counts.truth_index[above], counts.answer_index[above]
+    return len(counts.truth_voxels), len(counts.answer_voxels), pairs, counts.iou[above]
+
+
+def _near(truth: Things, answer: Things, distance_mm: float | int, affine: np.ndarray | Tensor,
+          ) -> tuple[int, int, Pairs]:
+    """How many things each side has, and the pairs of centroids within the distance."""
+    if not distance_mm >= 0:
+        raise ValueError(f"distance_mm: expected 0 or more, got {distance_mm}")
+    check_same_grid(truth, answer)
+    for name, things in {"truth": truth, "answer": answer}.items():
+        if isinstance(things, Tensor):
+            check_labels(name, things)
+    here, there = _centroids_mm(truth, affine), _centroids_mm(answer, affine)
+    near = np.linalg.norm(here[:, None] - there, axis=-1) <= distance_mm
+    if isinstance(truth, InstanceSet) and isinstance(answer, InstanceSet):
+        near &= (truth.classes[:, None] == answer.classes).cpu().numpy()
+    return len(here), len(there), near.nonzero()
+
+
+def _centroids_mm(things: Things, affine: np.ndarray | Tensor) -> np.ndarray:
+    maps = [things] if isinstance(things, Tensor) else things.masks.byte()          # masks may overlap
+    regions = [region for map_ in maps for region in region_measures(map_, affine).values()]
+    return np.array([region.centroid_mm for region in regions]).reshape(-1, 3)
+
+
+def _ratio(part: float | int, whole: float | int) -> float:
+    return part / whole if whole else math.nan
