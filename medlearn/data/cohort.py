@@ -1,0 +1,215 @@
+r"""A cohort without end: subject i of seed s is a function of (s, i), with its labels exact."""
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import product
+from numbers import Real
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from medlearn.data.brain import load_mni152, most_probable, sample
+from medlearn.data.deformation import Deformation, displace
+from medlearn.data.lesions import PLAQUE, Blobs, Drawn, LesionSpec, Number, Room, draw, place
+from medlearn.data.scan import FIELD_OF_VIEW_MM, Scan, check_grid, grid_affine, grid_axes
+from medlearn.physics.mri import bias_field, rician_noise, spoiled_gradient_echo
+
+TISSUE_PARAMETERS = np.array([         # at 3 tesla, of CSF, grey matter, white matter, plaque and mass
+    [1.0, 0.82, 0.70, 0.80, 0.92],                      # proton density
+    [4000.0, 1331.0, 832.0, 1600.0, 2600.0],            # T1 in ms
+    [500.0, 42.0, 45.0, 60.0, 80.0],                    # T2* in ms
+])
+VARIATION = 0.04            # standard deviation of the logarithm of each, between subjects
+
+SLICE_MM = (0.0, 40.0)      # heights of 2D slices: the lateral ventricles, and the white matter above them
+EDGE_MM = 2.5               # a lesion's intensity takes this long from outside to inside
+CORE_MM = (3.0, 9.0)        # between these depths a mass darkens towards its core,
+CORE_LOSS = 0.35            # which has lost this share of its signal
+CHUNK_VOXELS = 2 ** 20      # made at a time, which bounds the memory and stays near the cache
+ROOM_SIZE = {2: 80, 3: 52}  # grid of the places where a lesion may be centred: every 2.6 mm, and every 4 mm
+SHALLOWEST_MM = 2.0         # such a place lies at least this deep in the white matter
+DEPTH_MM = 2                # spacing of the map of depths
+
+
+@dataclass(frozen=True)
+class Protocol:
+    r"""The scanner's settings, each drawn for each subject between a lowest and a highest value.
+
+    `tr_ms`, `te_ms`, `flip_deg` of the spoiled gradient echo; `bias`, the standard deviation of the logarithm of the
+    coil's sensitivity; `noise`, the standard deviation in each channel as a share of white matter's signal.
+    Errors: ValueError for a range that is not one, and as `medlearn.physics.mri`. Chapter 10.
+    """
+
+    tr_ms: tuple[Number, Number] = (15.0, 25.0)
+    te_ms: tuple[Number, Number] = (3.0, 6.0)
+    flip_deg: tuple[Number, Number] = (22.0, 35.0)
+    bias: tuple[Number, Number] = (0.0, 0.1)
+    noise: tuple[Number, Number] = (0.005, 0.04)
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, Real) for v in value)
+                    and 0 <= value[0] <= value[1] < math.inf):
+                raise ValueError(f"{field.name}: expected (lowest, highest) with 0 <= lowest <= highest, got {value!r}")
+        for te, flip in product(self.te_ms, self.flip_deg):
+            spoiled_gradient_echo(1.0, 1000.0, 50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
+
+
+@dataclass(frozen=True)
+class BrainCohort:
+    r"""Patients made from the MNI152 brain, as many as are asked for, never the template itself.
+
+    A subject is a smooth random deformation of the template, the signal equation's contrast with its own relaxation
+    times and protocol, lesions, bias field and Rician noise. `size` voxels along each of `dim` axes of a field of view
+    of 208 mm; a 2D subject is one axial slice at a height of 0 to 40 mm. The same subject has the same anatomy
+    and the same scanner whatever its lesions are, and the same lesions, up to the voxels, whatever the size.
+    Errors: ValueError for a seed below 0, another `dim` or a `size` below 32.
+    Source: T1 and T2* of grey and white matter at 3 T as of Wansapura et al. 1999, JMRI 9:531,
+    doi:10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L; those of the lesions are chosen, long as in
+    chronic plaques and tumours. Chapter 1.
+    """
+
+    seed: int = 0
+    size: int = 128
+    dim: int = 2
+    lesions: LesionSpec = LesionSpec()
+    protocol: Protocol = Protocol()
+
+    def __post_init__(self):
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed: expected a whole number, 0 or more, got {self.seed!r}")
+        check_grid(self.size, self.dim)
+
+    def batch(self, indices: Iterable[int] | np.ndarray | Tensor, device: torch.device | str | None = None) -> Scan:
+        r"""The subjects of these numbers, in this order.
+
+        Shapes: as `Scan`; a subject is the same bit for bit in every batch, and on another device up to rounding.
+        No number gives an empty scan. Errors: ValueError for a number below 0, TypeError for what is no whole number.
+        Chapter 1.
+        """
+        indices = [operator.index(i) for i in indices]
+        if any(i < 0 for i in indices):
+            raise ValueError(f"indices: expected numbers of 0 or more, got {min(indices)}")
+        device = torch.device(device or "cpu")
+        # Apple's GPU cannot interpolate in 3D
+        maker = torch.device("cpu") if device.type == "mps" else device
+        step = max(1, CHUNK_VOXELS // self.size ** self.dim)
+        chunks = [self._chunk(indices[n:n + step], maker) for n in range(0, len(indices) or 1, step)]
+        whole = Scan(*(torch.cat([getattr(chunk, field.name) for chunk in chunks]) for field in fields(Scan)))
+        return whole.to(device)
+
+    def _chunk(self, indices: list[int], device: torch.device) -> Scan:
+        subjects = [_Subject.draw(self, i) for i in indices]
+        x, y, z = grid_axes(self.size, self.dim, 0.0)
+        heights = z if self.dim == 3 else np.array([[s.z_mm] for s in subjects]).reshape(-1, 1)
+        points = displace([s.deformation for s in subjects], (x, y, heights), device)
+        points = points if self.dim == 3 else points[..., 0]
+
+        values = sample(_template(device), load_mni152().affine, points)
+        t1, probability = values[:, 0], values[:, 1:]
+        tissue = most_probable(probability)
+        lesions = draw([s.lesions for s in subjects], tuple(_float32(axis, device) for axis in (x, y, z)), tissue,
+                       self.lesions.prevalence_of_the_ill, [s.rounding for s in subjects])
+        signal = _float32([s.signal for s in subjects], device).reshape(-1, 5, *[1] * self.dim)
+        image = _contrast(t1, probability, lesions, signal)[:, None]
+        image = image * bias_field((len(subjects), *image.shape[2:]), _float32([s.bias for s in subjects], device),
+                                   generator=[s.coil for s in subjects], device=device)
+        image = rician_noise(image, _float32([s.noise for s in subjects], device),
+                             generator=[s.thermal for s in subjects])
+        affine = [grid_affine(self.size, self.dim, s.z_mm) for s in subjects]
+        affine = torch.from_numpy(np.array(affine).reshape(-1, 4, 4)).to(device)
+        return Scan(image, tissue, lesions.lesion, lesions.instance, affine)
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """All that is drawn for a subject before its voxels are made."""
+
+    deformation: Deformation
+    z_mm: float | None
+    lesions: Blobs
+    rounding: float
+    signal: np.ndarray              # of CSF, grey, white, plaque and mass; white matter is 1
+    bias: float
+    noise: float
+    coil: Generator
+    thermal: Generator
+
+    @staticmethod
+    def draw(cohort: BrainCohort, index: int) -> _Subject:
+        # a stream for each purpose: other lesions leave the anatomy and the scanner as they were
+        anatomy, scanner, disease, electronics = np.random.SeedSequence([cohort.seed, index]).spawn(4)
+        anatomy, scanner, disease = map(np.random.default_rng, (anatomy, scanner, disease))
+        coil, thermal = (Generator().manual_seed(int(seed)) for seed in electronics.generate_state(2, np.uint64))
+
+        z_mm = anatomy.uniform(*SLICE_MM) if cohort.dim == 2 else None
+        deformation = Deformation.draw(anatomy)
+        tr, te, flip, bias, noise = (scanner.uniform(*getattr(cohort.protocol, f.name)) for f in fields(Protocol))
+        tissue = torch.from_numpy(TISSUE_PARAMETERS * np.exp(VARIATION * scanner.standard_normal((3, 5))))
+        signal = spoiled_gradient_echo(*tissue, tr_ms=tr, te_ms=te, flip_deg=flip).numpy()
+        rounding = disease.uniform()
+        lesions = place(cohort.lesions, _room(deformation, z_mm, disease), cohort.dim, disease)
+        return _Subject(deformation, z_mm, lesions, rounding, signal / signal[2], bias, noise, coil, thermal)
+
+
+def _room(deformation: Deformation, z_mm: float | None, rng: np.random.Generator) -> Room:
+    """The subject's deep white matter. It is looked up on the CPU, so that every device gets the same places."""
+    dim = 3 if z_mm is None else 2
+    spacing = FIELD_OF_VIEW_MM / ROOM_SIZE[dim]
+    axes = grid_axes(ROOM_SIZE[dim], dim, z_mm)
+    axes = tuple(axis + rng.uniform(-0.5, 0.5) * spacing * (d < dim) for d, axis in enumerate(axes))
+    affine, depth = _white_depth()
+    index = np.rint((deformation(axes).reshape(3, -1).T - affine[:3, 3]) / DEPTH_MM).astype(int)
+    depth = depth[tuple(index.clip(0, np.array(depth.shape) - 1).T)]
+    deep = depth >= SHALLOWEST_MM
+    return Room(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)[deep], depth[deep])
+
+
+def _contrast(t1: Float[Tensor, "b *s"], probability: Float[Tensor, "b 3 *s"], lesions: Drawn,
+              signal: Float[Tensor, "b 5 *one"]) -> Float[Tensor, "b *s"]:
+    """The template's own image, with each tissue's mean moved to its signal; then the lesions, with soft borders."""
+    image = t1
+    for k, level in enumerate(_template_levels()):
+        image = image + probability[:, k] * (signal[:, k] - level)
+    csf, grey, white = probability.unbind(1)
+    is_plaque = lesions.kind == PLAQUE
+    share = (0.5 + lesions.depth_mm / EDGE_MM).clamp(0, 1) * torch.where(is_plaque, white, csf + grey + white)
+    core = 1 - CORE_LOSS * ((lesions.depth_mm - CORE_MM[0]) / (CORE_MM[1] - CORE_MM[0])).clamp(0, 1)
+    lesion = torch.where(is_plaque, signal[:, 3], signal[:, 4] * core)
+    return (image + share * (lesion - image)).clamp_min(0)
+
+
+def _float32(values: np.ndarray | list, device: torch.device) -> Tensor:
+    return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=device)
+
+
+@lru_cache(maxsize=2)
+def _template(device: torch.device) -> Float[Tensor, "4 x y z"]:
+    """T1 with white matter at 1, and the three probabilities, a voxel's four values side by side in memory."""
+    brain = load_mni152()
+    values = torch.stack([brain.t1 / brain.white_level, *brain.probabilities], dim=-1)
+    return values.to(device).movedim(-1, 0)
+
+
+@lru_cache(maxsize=1)
+def _template_levels() -> list[float]:
+    """The template's mean intensity in each pure tissue, white matter at 1."""
+    brain = load_mni152()
+    return [(brain.t1[p > 0.95].mean() / brain.white_level).item() for p in brain.probabilities]
+
+
+@lru_cache(maxsize=1)
+def _white_depth() -> tuple[np.ndarray, np.ndarray]:
+    """How deep each point of a coarser grid lies below the surface of the white matter, in mm."""
+    from scipy.ndimage import distance_transform_edt
+
+    brain = load_mni152()
+    white = brain.labels[::DEPTH_MM, ::DEPTH_MM, ::DEPTH_MM].numpy() == 3
+    return brain.affine, distance_transform_edt(white, sampling=DEPTH_MM)

@@ -1,0 +1,190 @@
+"""The scanner's physics against closed theory: the signal equation, the coil's field, Rician noise."""
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from medlearn.physics.mri import bias_field, rician_noise, spoiled_gradient_echo
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Signal
+
+SETTINGS = dict(tr_ms=20.0, te_ms=4.0, flip_deg=25.0)
+TIMES = st.floats(5.0, 5000.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pd=st.floats(0, 2), t1=TIMES, t2star=TIMES, tr=st.floats(5, 1000), te=st.floats(0, 4), flip=st.floats(0, 180))
+def test_the_signal_is_ernsts_formula(pd, t1, t2star, tr, te, flip):
+    e1, a = math.exp(-tr / t1), math.radians(flip)
+    expected = pd * math.sin(a) * (1 - e1) / (1 - math.cos(a) * e1) * math.exp(-te / t2star)
+    tensors = (torch.tensor(v, dtype=torch.float64) for v in (pd, t1, t2star))
+    got = spoiled_gradient_echo(*tensors, tr_ms=tr, te_ms=te, flip_deg=flip).item()
+    assert got == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_the_signal_is_the_steady_state_of_the_bloch_equation():
+    t1, tr, flip = 832.0, 20.0, math.radians(25.0)
+    along = 1.0
+    for _ in range(2000):                                   # a pulse, then recovery; what lies across is spoiled
+        along = 1 + (along * math.cos(flip) - 1) * math.exp(-tr / t1)
+    expected = along * math.sin(flip) * math.exp(-4.0 / 45.0)
+    assert spoiled_gradient_echo(1.0, t1, 45.0, **SETTINGS).item() == pytest.approx(expected, rel=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(t1=st.floats(200, 4000), tr=st.floats(5, 100))
+def test_no_flip_angle_beats_ernsts(t1, tr):
+    angle = math.degrees(math.acos(math.exp(-tr / t1)))
+    flips = torch.cat([torch.tensor([angle], dtype=torch.float64), torch.linspace(0, 180, 181, dtype=torch.float64)])
+    signal = spoiled_gradient_echo(1.0, t1, 1e6, tr_ms=tr, te_ms=0.0, flip_deg=flips)
+    assert signal.max().item() == pytest.approx(signal[0].item(), rel=1e-9)
+
+
+def test_short_t1_is_bright():
+    t1 = torch.tensor([4000.0, 1331.0, 832.0])
+    csf, grey, white = spoiled_gradient_echo(torch.tensor([1.0, 0.82, 0.70]), t1, 50.0, **SETTINGS)
+    assert csf < grey < white
+
+
+def test_the_limits_of_the_signal():
+    at = lambda **changed: spoiled_gradient_echo(0.8, 1000.0, 50.0, **(SETTINGS | changed)).item()
+    assert at(flip_deg=0.0) == 0 and at(flip_deg=180.0) == pytest.approx(0, abs=1e-6)
+    assert at(tr_ms=1e9, te_ms=0.0, flip_deg=90.0) == pytest.approx(0.8)
+    assert spoiled_gradient_echo(0.0, 1000.0, 50.0, **SETTINGS) == 0
+
+
+def test_parameters_broadcast_and_none_gives_none():
+    signal = spoiled_gradient_echo(torch.ones(3, 1), torch.full((4,), 900.0), 50.0, **SETTINGS)
+    assert signal.shape == (3, 4) and signal.unique().numel() == 1
+    assert spoiled_gradient_echo(torch.ones(0), 900.0, 50.0, **SETTINGS).shape == (0,)
+
+
+@pytest.mark.parametrize("wrong, name", [
+    (dict(proton_density=-1.0), "proton_density"), (dict(t1_ms=0.0), "t1_ms"), (dict(t2star_ms=-5.0), "t2star_ms"),
+    (dict(tr_ms=0.0), "tr_ms"), (dict(te_ms=-1.0), "te_ms"), (dict(te_ms=30.0), "te_ms"), (dict(flip_deg=181.0), "flip_deg"),
+    (dict(flip_deg=-1.0), "flip_deg"), (dict(t1_ms=math.nan), "t1_ms"), (dict(proton_density=math.nan), "proton_density"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_no_scanner_does_is_refused(refused, wrong, name):
+    with refused(f"{name}: expected .* got"):
+        spoiled_gradient_echo(**(dict(proton_density=1.0, t1_ms=900.0, t2star_ms=50.0) | SETTINGS | wrong))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bias field
+
+@pytest.mark.parametrize("space", [(24, 31), (9, 12, 10)])
+@pytest.mark.parametrize("order", [1, 3])
+def test_the_fields_logarithm_has_mean_0_and_the_strength_asked_for(space, order):
+    log = bias_field((3, *space), torch.tensor([0.05, 0.2, 0.5]), order=order, generator=seeded()).log().flatten(1)
+    torch.testing.assert_close(log.mean(1), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(log.std(1, unbiased=False), torch.tensor([0.05, 0.2, 0.5]), atol=1e-5, rtol=1e-4)
+
+
+def test_the_field_is_made_of_the_lowest_cosines_alone():
+    from scipy.fft import dctn
+
+    log = bias_field((1, 16, 20), 0.3, order=2, generator=seeded()).log()[0, 0].double().numpy()
+    waves = dctn(log, norm="ortho")
+    low = waves[:3, :3].copy()
+    waves[:3, :3] = 0
+    assert abs(waves).max() < 1e-4 * abs(low).max() and abs(low[0, 0]) < 1e-4 * abs(low).max()
+
+
+def test_no_strength_is_no_field_and_no_image_none():
+    assert torch.equal(bias_field((2, 8, 8), 0.0, generator=seeded()), torch.ones(2, 1, 8, 8))
+    assert bias_field((0, 8, 8), 0.1, generator=seeded()).shape == (0, 1, 8, 8)
+    assert bias_field((0, 8, 8), 0.1, generator=[]).shape == (0, 1, 8, 8)
+
+
+def test_a_field_is_repeated_by_its_generator_and_differs_between_images():
+    a, b = (bias_field((2, 8, 8), 0.2, generator=seeded(4)) for _ in range(2))
+    assert torch.equal(a, b) and not torch.equal(a[0], a[1])
+    assert not torch.equal(a, bias_field((2, 8, 8), 0.2, generator=seeded(5)))
+
+
+def test_an_images_own_generator_makes_its_field_independent_of_its_neighbours():
+    together = bias_field((3, 16, 16), 0.2, generator=[seeded(n) for n in range(3)])
+    for n in range(3):
+        assert torch.equal(together[n:n + 1], bias_field((1, 16, 16), 0.2, generator=[seeded(n)]))
+
+
+@pytest.mark.parametrize("shape, strength, order", [
+    ((1, 8), 0.1, 2), ((1, 8, 8, 8, 8), 0.1, 2), ((1, 2, 8), 0.1, 2), ((1, 8, 8), 0.1, 0), ((1, 8, 8), -0.1, 2),
+    ((1, 8, 8), math.nan, 2), ((2, 8, 8), torch.ones(3), 2),
+], ids=["one axis", "four axes", "axis too short", "order 0", "negative", "nan", "wrong count"])
+def test_a_field_that_cannot_be_is_refused(refused, shape, strength, order):
+    with refused("expected .* got"):
+        bias_field(shape, strength, order=order, generator=seeded())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Noise
+
+@pytest.mark.parametrize("signal, sigma", [(0.0, 0.1), (0.2, 0.1), (1.0, 0.05)])
+def test_the_noise_is_rices(signal, sigma):
+    values = rician_noise(torch.full((1, 200, 200), signal), sigma, generator=seeded(1)).flatten().double().numpy()
+    assert stats.kstest(values, stats.rice(signal / sigma, scale=sigma).cdf).pvalue > 0.01
+    assert stats.kstest(values, stats.rice(signal / sigma, scale=1.05 * sigma).cdf).pvalue < 1e-6   # and it would tell
+
+
+def test_air_is_rayleighs_and_its_mean_is_not_zero():
+    values = rician_noise(torch.zeros(1, 300, 300), 0.1, generator=seeded())
+    assert values.mean().item() == pytest.approx(0.1 * math.sqrt(math.pi / 2), rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 1, 5, 6, 7)])
+def test_no_noise_leaves_the_image_and_no_image_none(shape):
+    image = torch.rand(shape)
+    torch.testing.assert_close(rician_noise(image, 0.0, generator=seeded()), image)
+    assert rician_noise(image[:0], 0.1, generator=seeded()).shape == (0, *shape[1:])
+    assert rician_noise(image, 0.1, generator=seeded()).min() >= 0
+
+
+def test_each_image_has_its_own_sigma_and_generator():
+    image = torch.ones(3, 1, 64, 64)
+    together = rician_noise(image, torch.tensor([0.0, 0.02, 0.1]), generator=[seeded(n) for n in range(3)])
+    assert torch.equal(together[0], image[0])
+    assert [round(v, 2) for v in together.flatten(1).std(1).tolist()] == [0.0, 0.02, 0.1]
+    assert torch.equal(together[2:], rician_noise(image[2:], 0.1, generator=[seeded(2)]))
+
+
+def test_noise_keeps_the_images_precision_and_passes_gradients():
+    assert rician_noise(torch.ones(1, 4, 4, dtype=torch.float16), 0.1, generator=seeded()).dtype == torch.float16
+    image = torch.ones(1, 4, 4, requires_grad=True)
+    rician_noise(image, 0.1, generator=seeded()).sum().backward()
+    assert image.grad.isfinite().all() and (image.grad > 0).all()
+
+
+def test_noise_is_refused_to_a_standardised_image(refused):
+    with refused("standardised .* is no magnitude"):
+        rician_noise(torch.randn(1, 8, 8, generator=seeded()), 0.1, generator=seeded())
+
+
+@pytest.mark.parametrize("image, sigma", [
+    (torch.full((1, 4, 4), math.nan), 0.1), (torch.full((1, 4, 4), math.inf), 0.1), (torch.ones(1, 4, 4), -0.1),
+    (torch.ones(1, 4, 4), math.nan), (torch.ones(1, 4, 4), math.inf), (torch.ones(2, 4, 4), torch.ones(3)),
+    (torch.ones(1, 4, 4, dtype=torch.int64), 0.1), (torch.tensor(1.0), 0.1),
+], ids=["nan", "inf", "negative sigma", "nan sigma", "inf sigma", "wrong count", "integer", "no batch"])
+def test_noise_without_meaning_is_refused(refused, image, sigma):
+    with refused("expected .* got"):
+        rician_noise(image, sigma, generator=seeded())
+
+
+@pytest.mark.parametrize("generator", [None, 0, [0], "seed"], ids=repr)
+def test_randomness_must_be_given(refused, generator):
+    with refused("generator: expected a torch.Generator .* got"):
+        rician_noise(torch.ones(1, 4, 4), 0.1, generator=generator)
+
+
+def test_a_wrong_number_of_generators_is_refused(refused):
+    with refused("generator: expected one, or one for each of 3 images, got 2"):
+        rician_noise(torch.ones(3, 4, 4), 0.1, generator=[seeded(), seeded()])
