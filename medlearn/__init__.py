@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 _ROOMS = ("checks", "data", "metrics", "nets", "physics", "tasks", "viz")
 _NAMES = {
-    "scale": "runtime", "set_scale": "runtime", "device": "runtime",
+    "scale": "runtime", "set_scale": "runtime", "device": "runtime", "autocast": "runtime",
     "claim": "claims", "check": "checks",
 }
 __all__ = [*_ROOMS, *_NAMES]

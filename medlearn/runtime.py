@@ -61,6 +61,17 @@ def device(verbose: bool = True) -> torch.device:
     return torch.device(name)
 
 
+def autocast(device: torch.device) -> torch.autocast:
+    r"""Mixed precision where it is fast: `with autocast(device):` computes in bfloat16 on hardware that has it.
+
+    That is a GPU from Ampere on, or a CPU with AVX512-BF16 or AMX. Anywhere else nothing changes: all stays float32.
+    bfloat16 has float32's range, so no gradient needs scaling. Chapter: every one that trains.
+    """
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device))
+
+
 def _known(name: str, source: str) -> str:
     if name not in SCALES:
         raise ValueError(f'{source}: expected "quick" or "full", got {name!r}')
@@ -76,3 +87,12 @@ def _from_machine() -> str:
     import torch
 
     return "full" if torch.cuda.is_available() else "quick"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)       # a T4, 7.5, only imitates it
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")     # torch has no public name for them
+    return device.type == "cpu" and any(getattr(torch.cpu, test, bool)() for test in tests)

@@ -86,6 +86,27 @@ def test_device_says_in_one_line_what_it_found(monkeypatch, capsys, found, kind,
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("capability, fast", [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_mixed_precision_where_a_gpu_has_bfloat16(monkeypatch, capability, fast):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert runtime._has_bfloat16(torch.device("cuda")) is fast
+
+
+@pytest.mark.parametrize("avx512, amx", [(False, False), (True, False), (False, True)])
+def test_mixed_precision_where_a_cpu_has_bfloat16(monkeypatch, avx512, amx):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    with runtime.autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if avx512 or amx else torch.float32)
+
+
+def test_mixed_precision_is_off_where_nothing_is_known(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert not runtime._has_bfloat16(torch.device("cpu")) and not runtime._has_bfloat16(torch.device("mps"))
+
+
 def test_importing_it_does_not_import_torch():
     code = "import sys, medlearn; medlearn.scale, medlearn.device; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

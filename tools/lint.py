@@ -13,6 +13,7 @@ from myst import MarkupError
 from references import References
 
 UNCHECKED = "nbval-ignore-output"  # the tag of a cell whose outputs differ from run to run
+COLUMNS = 88  # of code that a page shows without scrolling sideways
 
 
 def problems(chapter: Path, book: References) -> list[str]:
@@ -70,6 +71,9 @@ def _code(cell: Cell) -> Iterator[tuple[int, str]]:
     for complaint in vacuous(cell.source):
         line, _, text = complaint.removeprefix("line ").partition(": ")
         yield int(line), text
+    for number, line in enumerate(cell.source.splitlines(), 1):
+        if len(line) > COLUMNS:
+            yield number, f"{len(line)} columns of code, expected at most {COLUMNS}: a page would cut it off"
     if cell.source.rstrip().endswith(";") and UNCHECKED not in cell.tags:  # nbval's runs leave IPython no last input
         yield cell.source.rstrip().count("\n") + 1, ("ends with a semicolon, which hides nothing when the notebook is tested: "
                                                     "write `_ = ...`")
