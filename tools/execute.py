@@ -62,9 +62,10 @@ def cache_path(root: Path = ROOT) -> Path:
 
 def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
     """A chapter's source as it is now, with the outputs of its last run; LookupError where its code has not run."""
-    cache = get_cache(cache_path(root))
     try:
-        return cache.merge_match_into_notebook(read(chapter))[1]
+        if not cache_path(root).exists():
+            raise KeyError
+        return get_cache(cache_path(root)).merge_match_into_notebook(read(chapter))[1]
     except KeyError:
         raise LookupError(f"{chapter.relative_to(root)}: this code has not been run yet; say `make book`") from None
 
