@@ -1,0 +1,57 @@
+r"""Focal loss: cross-entropy that turns away from what is already right (chapter 3)."""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from medlearn.losses._inputs import (ClassNumbers, Number, accumulating, check_inputs, check_number, check_numbers,
+                                     class_weights)
+from medlearn.losses.cross_entropy import check_reduction, total_weight
+
+NEARLY_ONE = -1e-3                  # of ln p; above it ln p / (p - 1) is its Taylor polynomial, to 1e-15
+
+
+def focal_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, gamma: Number,
+               alpha: Number | ClassNumbers | None = None, ignore_index: int | None = None,
+               reduction: Literal["mean", "sum", "none"] = "mean") -> Float[Tensor, "*out"]:
+    r"""$-\alpha_y (1 - p_y)^\gamma \ln p_y$: cross-entropy for $\gamma = 0$, and the less of it the surer the voxel.
+
+    Shapes: logits `(B, K, *S)`, labels `(B, *S)`, a scalar; with `reduction="none"` one loss a voxel, `(B, *S)`.
+    Units: nats. Computed in float32 or better, under autocast too.
+    `alpha` has one number for each class; a single number is that of every class but background, which gets
+    $1 - \alpha$. The mean is over the voxels that are not ignored, whatever their alpha (MONAI's divides by K besides).
+    The mean over no voxel is 0 with gradient 0.
+    It is finite, gradient included, for every $\gamma \ge 0$: at $p_y = 1$ too, where $(1 - p)^\gamma$ alone has no
+    derivative for $\gamma < 1$, and where $p_y$ underflows.
+    Errors: as `cross_entropy`; ValueError for a negative gamma or alpha, TypeError where gamma is no number.
+    Source: Lin et al. 2017, eq. 4 and 5, arXiv:1708.02002. Chapter 3.
+    """
+    check_inputs(logits, labels, ignore_index)
+    check_numbers(logits, clue=logits.detach().sum())
+    check_reduction(reduction)
+    check_number("gamma", gamma)
+    if isinstance(alpha, (int, float)):
+        check_number("alpha", alpha)
+        alpha = [1 - alpha] + [alpha] * (logits.shape[1] - 1)
+    alpha = class_weights("alpha", alpha, logits)
+    valid = None if ignore_index is None else labels != ignore_index
+    y = labels if valid is None else labels.masked_fill(~valid, 0)
+    with torch.autocast(logits.device.type, enabled=False):
+        log_p = logits.log_softmax(1, dtype=accumulating(logits.dtype)).gather(1, y[:, None])[:, 0]
+        loss = _focal(log_p, gamma)
+        loss = loss if alpha is None else loss * alpha[y]
+        loss = loss if valid is None else torch.where(valid, loss, 0)
+        if reduction == "none":
+            return loss
+        return loss.sum() / total_weight(labels, None, ignore_index, loss.dtype) if reduction == "mean" else loss.sum()
+
+
+def _focal(log_p: Tensor, gamma: Number) -> Tensor:
+    r"""$(1 - p)^{\gamma + 1} \cdot \frac{\ln p}{p - 1}$: the same, of two factors that are smooth where p is 1."""
+    sure = log_p > NEARLY_ONE
+    away = torch.where(sure, NEARLY_ONE, log_p)             # keeps 0 / 0 out of the branch that is not taken
+    ratio = torch.where(sure, 1 - log_p / 2 + log_p**2 / 12, away / torch.expm1(away))
+    return (-torch.expm1(log_p)) ** (gamma + 1) * ratio

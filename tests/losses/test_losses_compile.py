@@ -1,0 +1,34 @@
+"""`torch.compile`, in a process of its own: the tests' shape checks are not made to be traced."""
+import subprocess
+import sys
+
+PROGRAM = """
+import torch
+from medlearn import losses as L
+
+torch.manual_seed(0)
+logits, labels = torch.randn(2, 3, 5, 4, requires_grad=True), torch.randint(0, 3, (2, 5, 4))
+labels[0, 0] = 255
+modules = {
+    "ce": L.CrossEntropyLoss(weight=[1.0, 2.0, 3.0], ignore_index=255),
+    "focal": L.FocalLoss(gamma=0.5, alpha=0.25, ignore_index=255),
+    "dice": L.DiceLoss(ignore_index=255, squared=True, batch=True),
+    "jaccard": L.JaccardLoss(ignore_index=255, include_background=False),
+    "focal Tversky": L.FocalTverskyLoss(ignore_index=255),
+    "generalised Dice": L.GeneralizedDiceLoss(ignore_index=255),
+    "Dice and CE": L.DiceCELoss(ignore_index=255, weight=[1.0, 2.0, 3.0]),
+    "inductor": L.DiceCELoss(ignore_index=255),
+}
+for name, module in modules.items():
+    compiled = torch.compile(module, fullgraph=True, backend="inductor" if name == "inductor" else "aot_eager")
+    eager, fused = module(logits, labels), compiled(logits, labels)
+    torch.testing.assert_close(fused, eager)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (fused, eager)), rtol=1e-5, atol=1e-7)
+    print(name)
+"""
+
+
+def test_compiled_losses_and_their_gradients_are_the_same():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split("\n")[-2] == "inductor"
