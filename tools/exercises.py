@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from chapters import Cell
 
 SOLUTION = "solution"  # the tag of a code cell that answers an exercise
-TODO = 'raise NotImplementedError("your turn")'
+YOUR_TURN = 'raise NotImplementedError("your turn")'
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -66,7 +66,7 @@ def _hollow(lines: list[str], node: ast.stmt) -> str:
     if ast.get_docstring(node) is not None:
         kept.append(_docstring(lines, node.body[0], inside))
     if isinstance(node, _Function):
-        return "\n".join([*kept, inside + TODO])
+        return "\n".join([*kept, inside + YOUR_TURN])
     # of a class also its fields, which say what it holds
     fields = [_text(lines, inner) for inner in node.body if isinstance(inner, ast.AnnAssign)]
     methods = [_hollow(lines, inner) for inner in node.body if isinstance(inner, (*_Function, ast.ClassDef))]

@@ -3,25 +3,25 @@ import ast
 
 import pytest
 from chapters import Cell
-from exercises import TODO, check_ids, leaning, stub, unanswered, unsolved
+from exercises import YOUR_TURN, check_ids, leaning, stub, unanswered, unsolved
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 
 @pytest.mark.parametrize("solution, left", [
-    ('def f(x):\n    return x\n\ncheck("a.b", f)', f'def f(x):\n    {TODO}\n\n\ncheck("a.b", f)'),
-    ("def f(x): return x", f"def f(x):\n    {TODO}"),
-    ('def f(x):\n    """What it gives."""\n    # the trick\n    return x', f'def f(x):\n    """What it gives."""\n    {TODO}'),
+    ('def f(x):\n    return x\n\ncheck("a.b", f)', f'def f(x):\n    {YOUR_TURN}\n\n\ncheck("a.b", f)'),
+    ("def f(x): return x", f"def f(x):\n    {YOUR_TURN}"),
+    ('def f(x):\n    """What it gives."""\n    # the trick\n    return x', f'def f(x):\n    """What it gives."""\n    {YOUR_TURN}'),
     ('def f(x):  # the trick\n    # more of it\n    """What é gives.\n\n    And more.\n    """; y = 1\n    return y',
-     f'def f(x):\n    """What é gives.\n\n    And more.\n    """\n    {TODO}'),
+     f'def f(x):\n    """What é gives.\n\n    And more.\n    """\n    {YOUR_TURN}'),
     ("@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {1: 2},\n      *, y=lambda z: 3) -> 'a:b':\n    return x",
-     f"@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {{1: 2}},\n      *, y=lambda z: 3) -> 'a:b':\n    {TODO}"),
-    ("async def f():\n    return 1", f"async def f():\n    {TODO}"),
+     f"@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {{1: 2}},\n      *, y=lambda z: 3) -> 'a:b':\n    {YOUR_TURN}"),
+    ("async def f():\n    return 1", f"async def f():\n    {YOUR_TURN}"),
     ("import torch\nfrom math import pi\nK = 3\nprint(K)\nfor i in x:\n    pass", "import torch\nfrom math import pi"),
-    ("import torch\n\ndef f():\n    def inner():\n        pass\n    return inner", f"import torch\n\n\ndef f():\n    {TODO}"),
+    ("import torch\n\ndef f():\n    def inner():\n        pass\n    return inner", f"import torch\n\n\ndef f():\n    {YOUR_TURN}"),
     ('class Net(Module):\n    """A net."""\n    k: int = 3\n    scale = 17\n\n    def __init__(self):\n        self.x = 1\n\n'
      '    def forward(self, x):\n        """Go."""\n        return x\n\nmedlearn.check("a.b", Net)',
-     f'class Net(Module):\n    """A net."""\n    k: int = 3\n\n    def __init__(self):\n        {TODO}\n\n'
-     f'    def forward(self, x):\n        """Go."""\n        {TODO}\n\n\nmedlearn.check("a.b", Net)'),
+     f'class Net(Module):\n    """A net."""\n    k: int = 3\n\n    def __init__(self):\n        {YOUR_TURN}\n\n'
+     f'    def forward(self, x):\n        """Go."""\n        {YOUR_TURN}\n\n\nmedlearn.check("a.b", Net)'),
     ("class E(Exception):\n    pass", "class E(Exception):\n    ..."),
     ("x = 1", ""),
 ])
