@@ -26,7 +26,7 @@ def check_simplex(p: Float[Tensor, "..."], dim: int = 1) -> None:
     Chapter 1.
     """
     if not isinstance(p, Tensor) or not p.is_floating_point():
-        raise TypeError(f"p: expected a float tensor of probabilities, got {_kind(p)}")
+        raise TypeError(f"p: expected a float tensor of probabilities, got {kind_of(p)}")
     if not -p.ndim <= dim < p.ndim:
         raise ValueError(f"dim: expected an axis of p, which has {p.ndim}, got {dim}")
     if p.shape[dim] == 0:
@@ -67,16 +67,16 @@ class InstanceSet:
     def __post_init__(self):
         masks, classes = self.masks, self.classes
         if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
-            raise TypeError(f"masks: expected a bool tensor (n, *S), got {_kind(masks)}")
+            raise TypeError(f"masks: expected a bool tensor (n, *S), got {kind_of(masks)}")
         if masks.ndim not in (3, 4):
             raise ValueError(f"masks: expected (n, *S) with 2 or 3 axes of space, got shape {tuple(masks.shape)}")
         if not isinstance(classes, Tensor) or classes.dtype != torch.int64:
-            raise TypeError(f"classes: expected an int64 tensor (n,), got {_kind(classes)}")
+            raise TypeError(f"classes: expected an int64 tensor (n,), got {kind_of(classes)}")
         if self.scores is None:
             object.__setattr__(self, "scores", torch.ones(len(masks), device=masks.device))
         scores = self.scores
         if not isinstance(scores, Tensor) or not scores.is_floating_point():
-            raise TypeError(f"scores: expected a float tensor (n,), got {_kind(scores)}")
+            raise TypeError(f"scores: expected a float tensor (n,), got {kind_of(scores)}")
         for name, value in {"classes": classes, "scores": scores}.items():
             if value.shape != masks.shape[:1] or value.device != masks.device:
                 raise ValueError(f"{name}: expected shape ({len(masks)},) on {masks.device} to go with the masks, "
@@ -266,7 +266,7 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
 def check_map(name: str, map_: Tensor) -> None:
     """Refuses what is no map of whole numbers of one image."""
     if not isinstance(map_, Tensor) or map_.dtype not in _INTEGERS:
-        raise TypeError(f"{name}: expected an integer map (*S) of one image, got {_kind(map_)}")
+        raise TypeError(f"{name}: expected an integer map (*S) of one image, got {kind_of(map_)}")
     if map_.ndim not in (2, 3):
         raise ValueError(f"{name}: expected one image (*S) with 2 or 3 axes of space, got shape {tuple(map_.shape)}")
 
@@ -302,5 +302,6 @@ def _affine_parts(affine: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
     return matrix[:3, :3], matrix[:3, 3]
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What came, for a refusal: `torch.float32 of shape (2, 3)`, or the type's name."""
     return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

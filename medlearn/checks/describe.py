@@ -27,7 +27,7 @@ def describe(value: object, digits: int = 4) -> str:
         return "\n".join(f"{i + 1}: {describe(item, digits)}" for i, item in enumerate(value))
     try:
         return first_lines(repr(value))
-    except Exception:
+    except Exception:                       # a student's own repr may fail in any way
         return f"something of type {type(value).__name__}, whose repr fails"
 
 

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from medlearn.data.brain import load_mni152, most_probable, sample
 from medlearn.data.deformation import Deformation, displace
-from medlearn.data.lesions import PLAQUE, Blobs, Drawn, LesionSpec, Number, Room, draw, place
+from medlearn.data.lesions import PLAQUE, Blobs, Drawn, LesionSpec, Room, draw, place
 from medlearn.data.scan import FIELD_OF_VIEW_MM, Scan, check_grid, grid_affine, grid_axes
 from medlearn.physics.mri import bias_field, rician_noise, spoiled_gradient_echo
 
@@ -46,11 +46,11 @@ class Protocol:
     Errors: ValueError for a range that is not one, and as `medlearn.physics.mri`. Chapter 10.
     """
 
-    tr_ms: tuple[Number, Number] = (15.0, 25.0)
-    te_ms: tuple[Number, Number] = (3.0, 6.0)
-    flip_deg: tuple[Number, Number] = (22.0, 35.0)
-    bias: tuple[Number, Number] = (0.0, 0.1)
-    noise: tuple[Number, Number] = (0.005, 0.04)
+    tr_ms: tuple[float, float] = (15.0, 25.0)
+    te_ms: tuple[float, float] = (3.0, 6.0)
+    flip_deg: tuple[float, float] = (22.0, 35.0)
+    bias: tuple[float, float] = (0.0, 0.1)
+    noise: tuple[float, float] = (0.005, 0.04)
 
     def __post_init__(self):
         for field in fields(self):

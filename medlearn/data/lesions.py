@@ -15,7 +15,6 @@ from medlearn.data.scan import FIELD_OF_VIEW_MM
 
 LESIONS = ("none", "plaque", "mass")
 PLAQUE, MASS = 1, 2
-Number = int | float
 
 GAP_MM = 5.0                # between lesions that do not touch: more than a voxel's diagonal at size 64
 CLOSENESS = (0.65, 0.82)    # distance of touching centres, where 1 is border to border: two lobes with a waist
@@ -41,13 +40,13 @@ class LesionSpec:
     in 0..60, `touching` outside 0..1, `prevalence` outside 0..0.02 or wished where nobody has a lesion. Chapter 1.
     """
 
-    diagnosis: tuple[Number, Number, Number] = (0.2, 0.5, 0.3)
+    diagnosis: tuple[float, float, float] = (0.2, 0.5, 0.3)
     plaques: tuple[int, int] = (3, 8)
     masses: tuple[int, int] = (1, 1)
-    plaque_mm: tuple[Number, Number] = (8.0, 16.0)
-    mass_mm: tuple[Number, Number] = (22.0, 38.0)
-    touching: Number = 0.3
-    prevalence: Number | None = None
+    plaque_mm: tuple[float, float] = (8.0, 16.0)
+    mass_mm: tuple[float, float] = (22.0, 38.0)
+    touching: float = 0.3
+    prevalence: float | None = None
 
     def __post_init__(self):
         for name, length in {"diagnosis": 3, "plaques": 2, "masses": 2, "plaque_mm": 2, "mass_mm": 2}.items():

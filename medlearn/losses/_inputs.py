@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Number = float | int
-ClassNumbers = Float[Tensor, "k"] | Sequence[Number]
+from medlearn.tasks import kind_of
+
+ClassNumbers = Float[Tensor, "k"] | Sequence[float]
 
 _values_are_checked = True
 
@@ -33,9 +34,9 @@ def trusted_values() -> Iterator[None]:
 def check_inputs(logits: Tensor, labels: Tensor, ignore_index: int | None) -> None:
     """Refuses what is no logits `(B, K, *S)` with int64 labels `(B, *S)` in 0..K-1 (or `ignore_index`)."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise TypeError(f"logits: expected a float tensor (B, K, *S), got {_kind(logits)}")
+        raise TypeError(f"logits: expected a float tensor (B, K, *S), got {kind_of(logits)}")
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        raise TypeError(f"labels: expected an int64 tensor (B, *S) of class indices, got {_kind(labels)}")
+        raise TypeError(f"labels: expected an int64 tensor (B, *S) of class indices, got {kind_of(labels)}")
     if not 2 <= logits.ndim <= 5:
         raise ValueError(f"logits: expected (B, K, *S) with at most 3 axes of space, got shape {tuple(logits.shape)}")
     if logits.shape[1] < 2:
@@ -58,7 +59,7 @@ def check_numbers(logits: Tensor, *, clue: Tensor) -> None:
         raise ValueError(f"logits: expected finite numbers (or -inf for a class ruled out), got {logits[wrong][0].item()}")
 
 
-def class_weights(name: str, weight: Tensor | Sequence[Number] | None, logits: Tensor) -> Tensor | None:
+def class_weights(name: str, weight: Tensor | Sequence[float] | None, logits: Tensor) -> Tensor | None:
     """One number for each class, of 0 or more, where the logits are and at least as precise as float32."""
     if weight is None:
         return None
@@ -71,7 +72,7 @@ def class_weights(name: str, weight: Tensor | Sequence[Number] | None, logits: T
     return weight
 
 
-def check_number(name: str, value: Number, least: Number = 0.0, *, above: bool = False) -> None:
+def check_number(name: str, value: float, least: float = 0.0, *, above: bool = False) -> None:
     """Refuses what is no finite number, or is below `least` (or no more than it)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
@@ -100,7 +101,3 @@ def _check_labels(labels: Tensor, classes: int, ignore_index: int | None) -> Non
         raise ValueError(f"labels: expected 0..{classes - 1} for {classes} classes"
                          + (f" or ignore_index = {ignore_index}" if ignore_index is not None else "")
                          + f", got {labels[wrong][0].item()}{hint}")
-
-
-def _kind(value: object) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from medlearn.losses._inputs import (ClassNumbers, Number, accumulating, check_inputs, check_number, check_numbers,
+from medlearn.losses._inputs import (ClassNumbers, accumulating, check_inputs, check_number, check_numbers,
                                      class_weights)
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -16,7 +16,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def cross_entropy(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
                   weight: ClassNumbers | None = None, ignore_index: int | None = None,
-                  label_smoothing: Number = 0.0,
+                  label_smoothing: float = 0.0,
                   reduction: Literal["mean", "sum", "none"] = "mean") -> Float[Tensor, "*out"]:
     r"""$-\ln p_y = \ln \sum_k e^{z_k} - z_y$, whose gradient at the logits is $p - y$.
 

@@ -7,15 +7,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.losses._inputs import (ClassNumbers, Number, accumulating, check_inputs, check_number, check_numbers,
+from medlearn.losses._inputs import (ClassNumbers, accumulating, check_inputs, check_number, check_numbers,
                                      class_weights)
 from medlearn.losses.cross_entropy import check_reduction, total_weight
 
 NEARLY_ONE = -1e-3                  # of ln p; above it ln p / (p - 1) is its Taylor polynomial, to 1e-15
 
 
-def focal_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, gamma: Number,
-               alpha: Number | ClassNumbers | None = None, ignore_index: int | None = None,
+def focal_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, gamma: float,
+               alpha: float | ClassNumbers | None = None, ignore_index: int | None = None,
                reduction: Literal["mean", "sum", "none"] = "mean") -> Float[Tensor, "*out"]:
     r"""$-\alpha_y (1 - p_y)^\gamma \ln p_y$: cross-entropy for $\gamma = 0$, and the less of it the surer the voxel.
 
@@ -49,7 +49,7 @@ def focal_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *
         return loss.sum() / total_weight(labels, None, ignore_index, loss.dtype) if reduction == "mean" else loss.sum()
 
 
-def _focal(log_p: Tensor, gamma: Number) -> Tensor:
+def _focal(log_p: Tensor, gamma: float) -> Tensor:
     r"""$(1 - p)^{\gamma + 1} \cdot \frac{\ln p}{p - 1}$: the same, of two factors that are smooth where p is 1."""
     sure = log_p > NEARLY_ONE
     away = torch.where(sure, NEARLY_ONE, log_p)             # keeps 0 / 0 out of the branch that is not taken

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.losses._inputs import ClassNumbers, Number, check_inputs, check_number, class_weights
+from medlearn.losses._inputs import ClassNumbers, check_inputs, check_number, class_weights
 from medlearn.losses._one_pass import soft_sums
 
 
@@ -31,7 +31,7 @@ class OverlapCounts:
         """Without class 0."""
         return OverlapCounts(self.tp[:, 1:], self.fp[:, 1:], self.fn[:, 1:])
 
-    def tversky(self, alpha_fp: Number, beta_fn: Number, smooth: Number = 0.0) -> Float[Tensor, "b k"]:
+    def tversky(self, alpha_fp: float, beta_fn: float, smooth: float = 0.0) -> Float[Tensor, "b k"]:
         r"""$1 - \mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$ of each image and class.
 
         Shapes: `(B, K)`. Units: none, 0..1. `smooth` is added to twice what stands above and below the line. Where tp,
@@ -58,7 +58,7 @@ def overlap_counts(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"
 
 def dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, weight: ClassNumbers | None = None,
               ignore_index: int | None = None, include_background: bool = True, batch: bool = False,
-              squared: bool = False, smooth: Number = 1e-5) -> Float[Tensor, ""]:
+              squared: bool = False, smooth: float = 1e-5) -> Float[Tensor, ""]:
     r"""The mean over images and classes of $1 - 2\,\mathrm{tp} / (2\,\mathrm{tp} + \mathrm{fp} + \mathrm{fn})$: Tversky at one half.
 
     Shapes: logits `(B, K, *S)`, labels `(B, *S)`, a scalar. Units: none, 0..1.
@@ -78,7 +78,7 @@ def dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
 
 def jaccard_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, weight: ClassNumbers | None = None,
                  ignore_index: int | None = None, include_background: bool = True, batch: bool = False,
-                 squared: bool = False, smooth: Number = 1e-5) -> Float[Tensor, ""]:
+                 squared: bool = False, smooth: float = 1e-5) -> Float[Tensor, ""]:
     r"""$1 - \frac{\mathrm{tp}}{\mathrm{tp} + \mathrm{fp} + \mathrm{fn}}$, intersection over union: Tversky at one.
 
     Shapes, units, options, empty cases and errors: as `dice_loss`. Of each class it is $D / (2 - D)$ with $D$ for Dice.
@@ -89,9 +89,9 @@ def jaccard_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     return _mean(counts.tversky(1, 1, _checked(smooth)), class_weights("weight", weight, logits))
 
 
-def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, alpha_fp: Number = 0.3,
-                 beta_fn: Number = 0.7, weight: ClassNumbers | None = None, ignore_index: int | None = None,
-                 include_background: bool = True, batch: bool = False, smooth: Number = 1e-5) -> Float[Tensor, ""]:
+def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, alpha_fp: float = 0.3,
+                 beta_fn: float = 0.7, weight: ClassNumbers | None = None, ignore_index: int | None = None,
+                 include_background: bool = True, batch: bool = False, smooth: float = 1e-5) -> Float[Tensor, ""]:
     r"""$1 - \frac{\mathrm{tp}}{\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn}}$: what a false alarm costs, and what a miss.
 
     Shapes, units, options and empty cases: as `dice_loss`, which is the case of $\alpha = \beta = 1/2$.
@@ -105,10 +105,10 @@ def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
                  class_weights("weight", weight, logits))
 
 
-def focal_tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, gamma: Number = 4 / 3,
-                       alpha_fp: Number = 0.3, beta_fn: Number = 0.7, weight: ClassNumbers | None = None,
+def focal_tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, gamma: float = 4 / 3,
+                       alpha_fp: float = 0.3, beta_fn: float = 0.7, weight: ClassNumbers | None = None,
                        ignore_index: int | None = None, include_background: bool = True, batch: bool = False,
-                       smooth: Number = 1e-5) -> Float[Tensor, ""]:
+                       smooth: float = 1e-5) -> Float[Tensor, ""]:
     r"""$(1 - T)^{1/\gamma}$ with Tversky's index $T$: for $\gamma > 1$ a class keeps its pull when it is nearly right.
 
     Shapes, units, options and empty cases: as `tversky_loss`, which is the case of $\gamma = 1$. Note the paper's
@@ -124,7 +124,7 @@ def focal_tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
 
 def generalized_dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
                           ignore_index: int | None = None, include_background: bool = True, batch: bool = False,
-                          smooth: Number = 1e-5) -> Float[Tensor, ""]:
+                          smooth: float = 1e-5) -> Float[Tensor, ""]:
     r"""$1 - \sum_k 2 w_k \mathrm{tp}_k \,/ \sum_k w_k (2\,\mathrm{tp}_k + \mathrm{fp}_k + \mathrm{fn}_k)$, with $w_k = 1 / N_k^2$.
 
     Shapes, units, options and empty cases: as `dice_loss`; the mean is over images. $N_k$ is the number of true voxels.
@@ -138,10 +138,10 @@ def generalized_dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
     return _mean(_share_of_wrong((w * (counts.fp + counts.fn) / 2).sum(1), (w * counts.tp).sum(1), _checked(smooth)))
 
 
-def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, lambda_dice: Number = 1.0,
-                 lambda_ce: Number = 1.0, weight: ClassNumbers | None = None, ignore_index: int | None = None,
+def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, lambda_dice: float = 1.0,
+                 lambda_ce: float = 1.0, weight: ClassNumbers | None = None, ignore_index: int | None = None,
                  include_background: bool = True, batch: bool = False, squared: bool = False,
-                 smooth: Number = 1e-5) -> Float[Tensor, ""]:
+                 smooth: float = 1e-5) -> Float[Tensor, ""]:
     r"""$\lambda_\mathrm{dice}\,\mathrm{Dice} + \lambda_\mathrm{ce}\,\mathrm{CE}$, both from one pass over the voxels.
 
     Shapes, units, options and empty cases: as `dice_loss` and `cross_entropy`; `weight` holds for both, and background
@@ -174,7 +174,7 @@ def _selected(counts: OverlapCounts, include_background: bool, batch: bool) -> O
     return counts.over_batch() if batch else counts
 
 
-def _share_of_wrong(wrong: Tensor, right: Tensor, smooth: Number) -> Tensor:
+def _share_of_wrong(wrong: Tensor, right: Tensor, smooth: float) -> Tensor:
     """1 - (2 right + smooth) / (2 right + 2 wrong + smooth), without the digits that the subtraction would lose."""
     return 2 * wrong / _not_zero(2 * right + 2 * wrong + smooth)
 
@@ -200,6 +200,6 @@ def _not_zero(x: Tensor) -> Tensor:
     return x.clamp_min(torch.finfo(x.dtype).tiny)
 
 
-def _checked(value: Number, name: str = "smooth") -> Number:
+def _checked(value: float, name: str = "smooth") -> float:
     check_number(name, value)
     return value

@@ -84,7 +84,7 @@ class PanopticQuality(Detection):
         return f"PQ {self.pq:.3f} = SQ {self.sq:.3f} x RQ {self.rq:.3f} ({self._counts()})"
 
 
-def panoptic_quality(truth: Things, answer: Things, *, iou: float | int = 0.5) -> PanopticQuality:
+def panoptic_quality(truth: Things, answer: Things, *, iou: float = 0.5) -> PanopticQuality:
     r"""$PQ = \sum_{TP} IoU / (TP + \frac12 FP + \frac12 FN)$, where a pair (TP) has an IoU above `iou`.
 
     Shapes: `truth` and `answer` are each a map of ids `(*S)`, 0 background, or an `InstanceSet`, of one image. Between
@@ -104,7 +104,7 @@ def panoptic_quality(truth: Things, answer: Things, *, iou: float | int = 0.5) -
 
 
 def panoptic_quality_per_class(truth: InstanceSet, answer: InstanceSet, *,
-                               iou: float | int = 0.5) -> dict[int, PanopticQuality]:
+                               iou: float = 0.5) -> dict[int, PanopticQuality]:
     r"""`panoptic_quality` of each class that is present on either side; a class that neither has is left out.
 
     Kirillov's PQ of a cohort is the mean over classes of the pooled value of each. Two empty sets give `{}`.
@@ -118,8 +118,8 @@ def panoptic_quality_per_class(truth: InstanceSet, answer: InstanceSet, *,
     return {c: panoptic_quality(truth[truth.classes == c], answer[answer.classes == c], iou=iou) for c in classes}
 
 
-def detection_f1(truth: Things, answer: Things, *, iou: float | int | None = None,
-                 distance_mm: float | int | None = None, affine: np.ndarray | Tensor | None = None) -> Detection:
+def detection_f1(truth: Things, answer: Things, *, iou: float | None = None,
+                 distance_mm: float | None = None, affine: np.ndarray | Tensor | None = None) -> Detection:
     r"""$F_1 = TP / (TP + \frac12 FP + \frac12 FN)$ over things that pair by overlap or by distance.
 
     A pair is a found thing with an IoU above `iou` (0: any shared voxel), or with a centroid at most `distance_mm`
@@ -141,7 +141,7 @@ def detection_f1(truth: Things, answer: Things, *, iou: float | int | None = Non
     return Detection(tp, m - tp, n - tp)
 
 
-def _overlapping(truth: Things, answer: Things, iou: float | int) -> tuple[int, int, Pairs, np.ndarray]:
+def _overlapping(truth: Things, answer: Things, iou: float) -> tuple[int, int, Pairs, np.ndarray]:
     """How many things each side has, the pairs above the threshold, and their IoU."""
     if not 0 <= iou < 1:
         raise ValueError(f"iou: expected a threshold in [0, 1), got {iou}")
@@ -151,7 +151,7 @@ def _overlapping(truth: Things, answer: Things, iou: float | int) -> tuple[int, 
     return len(counts.truth_voxels), len(counts.answer_voxels), pairs, counts.iou[above]
 
 
-def _near(truth: Things, answer: Things, distance_mm: float | int, affine: np.ndarray | Tensor,
+def _near(truth: Things, answer: Things, distance_mm: float, affine: np.ndarray | Tensor,
           ) -> tuple[int, int, Pairs]:
     """How many things each side has, and the pairs of centroids within the distance."""
     if not distance_mm >= 0:
@@ -173,5 +173,5 @@ def _centroids_mm(things: Things, affine: np.ndarray | Tensor) -> np.ndarray:
     return np.array([region.centroid_mm for region in regions]).reshape(-1, 3)
 
 
-def _ratio(part: float | int, whole: float | int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan

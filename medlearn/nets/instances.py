@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medlearn.nets.blocks import CONV, POOL, ConvBlock, check_dim, double, halve
-from medlearn.tasks import InstanceSet
+from medlearn.tasks import InstanceSet, kind_of
 
 TISSUES = 4                 # background, CSF, grey and white matter: the classes before the first lesion
 SIGMA = 1.0                 # width of the bump at a centre, in voxels; those of touching lesions stay apart
@@ -193,7 +193,7 @@ def answers_to_instances(answers: TaskAnswers, lesion_classes: Sequence[int] = (
     """
     semantic = answers.semantic
     if not isinstance(semantic, Tensor) or semantic.ndim not in (4, 5):
-        raise ValueError(f"answers.semantic: expected logits (B, K, *S), got {_kind(semantic)}")
+        raise ValueError(f"answers.semantic: expected logits (B, K, *S), got {kind_of(semantic)}")
     _check_finite("answers.semantic", semantic)
     lesion_classes, classes = list(lesion_classes), semantic.shape[1]
     if len({*lesion_classes} & {*range(classes)}) != len(lesion_classes) or not lesion_classes:
@@ -324,7 +324,7 @@ def _root_weights(labels: Int64[Tensor, "b *s"], classes: int) -> Float[Tensor, 
 
 def _check_labels(name: str, labels: Tensor, classes: int | None = None, ndims: Sequence[int] = (3, 4)) -> None:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        raise TypeError(f"{name}: expected an int64 tensor, got {_kind(labels)}")
+        raise TypeError(f"{name}: expected an int64 tensor, got {kind_of(labels)}")
     if labels.ndim not in ndims:
         shape = "(B,)" if ndims == (1,) else "(B, *S) with 2 or 3 axes of space"
         raise ValueError(f"{name}: expected {shape}, got shape {tuple(labels.shape)}")
@@ -343,14 +343,14 @@ def _check_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
 
 def _check_finite(name: str, tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-        raise TypeError(f"{name}: expected a float tensor, got {_kind(tensor)}")
+        raise TypeError(f"{name}: expected a float tensor, got {kind_of(tensor)}")
     if not tensor.isfinite().all():
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
 def _check_grouping(foreground, centre, offset, threshold, kernel, reach) -> None:
     if not isinstance(foreground, Tensor) or foreground.dtype != torch.bool:
-        raise TypeError(f"foreground: expected a bool tensor, got {_kind(foreground)}")
+        raise TypeError(f"foreground: expected a bool tensor, got {kind_of(foreground)}")
     if foreground.ndim not in (3, 4):
         raise ValueError(f"foreground: expected (B, *S) with 2 or 3 axes of space, got shape {tuple(foreground.shape)}")
     batch, *space = foreground.shape
@@ -363,7 +363,3 @@ def _check_grouping(foreground, centre, offset, threshold, kernel, reach) -> Non
         raise ValueError(f"kernel: expected an odd number of voxels, 3 or more, got {kernel!r}")
     if not reach > 0:
         raise ValueError(f"reach: expected a positive number of voxels, got {reach}")
-
-
-def _kind(value: object) -> str:
-    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
