@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -62,12 +63,11 @@ def cache_path(root: Path = ROOT) -> Path:
 
 def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
     """A chapter's source as it is now, with the outputs of its last run; LookupError where its code has not run."""
-    try:
-        if not cache_path(root).exists():
-            raise KeyError
-        return get_cache(cache_path(root)).merge_match_into_notebook(read(chapter))[1]
-    except KeyError:
-        raise LookupError(f"{chapter.relative_to(root)}: this code has not been run yet; say `make book`") from None
+    kept = cache_path(root)
+    if kept.exists():
+        with suppress(KeyError):
+            return get_cache(kept).merge_match_into_notebook(read(chapter))[1]
+    raise LookupError(f"{chapter.relative_to(root)}: this code has not been run yet; say `make book`")
 
 
 def run(chapter: Path, root: Path = ROOT) -> Run:
