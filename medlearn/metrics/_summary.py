@@ -1,0 +1,61 @@
+r"""A metric over many cases, with every case accounted for."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from medlearn.tasks import kind_of
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    r"""Mean and spread of a metric, $\bar x = \frac1n \sum_i x_i$, and the cases that need a word of their own.
+
+    `cases` were counted; `undefined` were not, since neither truth nor answer had what was asked for (their value is
+    NaN). `infinite` of the counted ones are distances to something that is not there: a miss, or a false alarm. One of
+    them makes `mean` infinite, which is honest but says little, so `finite_mean` and `finite_std` describe the others;
+    quote them together with `infinite`, or the misses are gone. Where nothing is left to average they are NaN.
+    `finite_std` has n - 1 below the line, and is NaN for one case. Chapter 5.
+    """
+
+    cases: int
+    infinite: int
+    undefined: int
+    finite_mean: float
+    finite_std: float
+
+    @property
+    def mean(self) -> float:
+        return math.inf if self.infinite else self.finite_mean
+
+    def __repr__(self) -> str:
+        spread = f"{self.finite_mean:.3f} ± {self.finite_std:.3f}"
+        counted = f"{self.cases} case{'s' * (self.cases != 1)}"
+        left_out = f" ({self.undefined} undefined, left out)" * (self.undefined > 0)
+        if self.infinite:
+            return f"{spread} over {self.cases - self.infinite} of {counted}, {self.infinite} infinite{left_out}"
+        return f"{spread} over {counted}{left_out}"
+
+
+def summarise(values: Float[Tensor, "*n"]) -> Summary:
+    r"""The `Summary` of a metric's values, such as `summarise(counts.dice[:, 2])` for class 2 over a batch.
+
+    Shapes: any. NaN is undefined and left out, and how many there were is said; an infinity counts.
+    No value gives NaN over 0 cases. Errors: TypeError for what is no float tensor; ValueError for minus infinity, which
+    no metric is. Chapter 5.
+    """
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        raise TypeError(f"values: expected a float tensor, got {kind_of(values)}")
+    if values.isneginf().any():
+        raise ValueError("values: expected numbers, inf or NaN, got -inf")
+    numbers = values.detach().cpu().to(torch.float64).numpy()
+    finite = numbers[np.isfinite(numbers)]
+    infinite = int(np.isinf(numbers).sum())
+    return Summary(cases=len(finite) + infinite, infinite=infinite, undefined=int(np.isnan(numbers).sum()),
+                   finite_mean=finite.mean().item() if len(finite) else math.nan,
+                   finite_std=finite.std(ddof=1).item() if len(finite) > 1 else math.nan)

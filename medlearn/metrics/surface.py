@@ -1,0 +1,265 @@
+r"""How far apart two surfaces are, in mm: measured once, and every metric read from the distances (chapter 5)."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from medlearn.metrics._inputs import check_label_maps, check_masks
+from medlearn.metrics._spacing import Spacing, check_spacing
+from medlearn.metrics._surface_elements import element_areas, neighbour_codes
+
+Measure = Literal["voxels", "area"]
+Convention = Literal["directed", "pooled"]
+Side = tuple[np.ndarray, np.ndarray]
+
+_ROUNDING = 1e-9                # 3 steps of 0.8 mm are 2.4000000000000004 mm, and within 2.4 mm
+_REACH = 5                      # voxels around an element that are looked at before a tree is built
+_FEW = 4096                     # elements up to which the tree alone is faster
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SurfaceDistances:
+    r"""From every element of one surface to the nearest of the other: $d(a, B) = \min_{b \in B} \lVert a - b \rVert$.
+
+    Shapes: `truth_to_answer_mm` and `truth_weights (n,)`, `answer_to_truth_mm` and `answer_weights (m,)`; all are
+    float64 on the CPU. Units: mm; the weights of a side sum to its surface, in voxels or in mm^2 (in 2D mm), as
+    `measure` says. A mask without a voxel has no surface: no distance leads from it, and those to it are infinite.
+    Chapter 5.
+    """
+
+    truth_to_answer_mm: np.ndarray
+    answer_to_truth_mm: np.ndarray
+    truth_weights: np.ndarray
+    answer_weights: np.ndarray
+    measure: Measure = "voxels"
+
+    @property
+    def sides(self) -> list[Side]:
+        """Distances and weights from the truth and from the answer; a side without a surface is not among them."""
+        both = (self.truth_to_answer_mm, self.truth_weights), (self.answer_to_truth_mm, self.answer_weights)
+        return [side for side in both if len(side[0])]
+
+    @property
+    def pooled(self) -> Side:
+        """Distances and weights of both sides in one row; of none, where neither has a surface."""
+        return (np.concatenate([self.truth_to_answer_mm, self.answer_to_truth_mm]),
+                np.concatenate([self.truth_weights, self.answer_weights]))
+
+    def __repr__(self) -> str:
+        return (f"SurfaceDistances({len(self.truth_weights)} elements of the truth, {len(self.answer_weights)} of the "
+                f"answer, at most {hausdorff(self):.3g} mm apart)")
+
+
+def surface_distances(truth: Bool[Tensor, "*s"], answer: Bool[Tensor, "*s"], spacing_mm: Spacing, *,
+                      measure: Measure = "voxels") -> SurfaceDistances:
+    r"""The distances between the surfaces of two masks, both ways; `hausdorff95`, `assd` and `nsd` are read from them.
+
+    Shapes: `truth` and `answer (*S)` of one image, 2D or 3D. Units: `spacing_mm` along each axis of the array, as
+    `spacing_from_affine` gives it; slices may be thicker than pixels are wide.
+    `measure="voxels"`: the surface are the voxels of the mask that have a face to the outside, and each counts once: so
+    in MONAI and medpy. `measure="area"`: it is what marching cubes draw between the voxels, and each piece weighs its
+    area: so in DeepMind's surface-distance. Where voxels are not cubes only the area is fair to every direction.
+    Beyond the image is outside. Runs on the CPU, wherever the masks are.
+    A mask without a voxel: as `SurfaceDistances` says; each metric says what it makes of that.
+    Errors: TypeError for masks that are not bool; ValueError for shapes or devices that do not belong together, a
+    spacing that is not one number above 0 for each axis, another measure.
+    Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
+    """
+    check_masks(truth, answer)
+    spacing = check_spacing(spacing_mm, truth.ndim)
+    if measure not in ("voxels", "area"):
+        raise ValueError(f'measure: expected "voxels" or "area", got {measure!r}')
+    masks = [mask.detach().cpu().numpy() for mask in (truth, answer)]
+    box, offsets = _joint_box(masks), _nearby_offsets(spacing)
+    margin = [(n + 1, n + 1) for n in offsets.max(axis=0)]
+    padded = [np.pad(mask[box], margin) for mask in masks]
+    here, there = (_voxels_at_the_surface(mask) if measure == "voxels" else _cells_at_the_surface(mask, spacing)
+                   for mask in padded)
+    ways = (_to_nearest_mm(*way, spacing, offsets) for way in ((here, there), (there, here)))
+    return SurfaceDistances(*ways, here.weights, there.weights, measure)
+
+
+def hausdorff(distances: SurfaceDistances) -> float:
+    r"""$\max\{\max_a d(a, B), \max_b d(b, A)\}$, the Hausdorff distance: the worst place, and one voxel can make it.
+
+    Units: mm. One mask empty: inf, a miss is infinitely far. Both empty: NaN, there is nothing to measure.
+    Source: Huttenlocher et al. 1993, eq. 1, doi:10.1109/34.232073. Chapter 5.
+    """
+    return max((float(side.max()) for side, _ in distances.sides), default=math.nan)
+
+
+def hausdorff95(distances: SurfaceDistances, *, convention: Convention = "directed") -> float:
+    r"""HD95, the distance that 95 % of the surface does not exceed, $\max\{P_{95}\,d(a, B), P_{95}\,d(b, A)\}$.
+
+    Units: mm. There is no one HD95; a number needs its convention beside it:
+    - `"directed"`: the larger of the two sides' percentiles. With `measure="voxels"` it is MONAI's, with
+      `measure="area"` DeepMind's, where 95 % of the area counts.
+    - `"pooled"`: one percentile of both sides together, so that the larger surface has more to say; with
+      `measure="voxels"` it is medpy's.
+    Percentiles of voxels are interpolated linearly, as NumPy's; the one of the area is the least distance within which
+    95 % of it lie. One mask empty: inf, where MONAI has NaN and leaves the miss out of its mean. Both empty: NaN.
+    Errors: ValueError for another convention.
+    Source: Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z. Chapter 5.
+    """
+    if convention not in ("directed", "pooled"):
+        raise ValueError(f'convention: expected "directed" or "pooled", got {convention!r}')
+    sides = distances.sides
+    if convention == "pooled" and sides:
+        sides = [distances.pooled]
+    return max((_percentile95(*side, distances.measure) for side in sides), default=math.nan)
+
+
+def assd(distances: SurfaceDistances) -> float:
+    r"""The average symmetric surface distance, $(\sum_a w_a d(a, B) + \sum_b w_b d(b, A)) / (\sum_a w_a + \sum_b w_b)$.
+
+    Units: mm. Both sides are one pool, as in MONAI's symmetric average; the larger surface has more to say (medpy's
+    `assd` averages the two means instead). The weights are 1 a voxel, or the area.
+    One mask empty: inf. Both empty: NaN.
+    Source: Heimann et al. 2009, doi:10.1109/TMI.2009.2013851. Chapter 5.
+    """
+    values, weights = distances.pooled
+    return float(values @ weights / weights.sum()) if len(values) else math.nan
+
+
+def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
+    r"""The normalised surface Dice: the share of both surfaces that lies within the tolerance $\tau$ of the other.
+
+    $(|\{a : d(a, B) \le \tau\}| + |\{b : d(b, A) \le \tau\}|) / (|A| + |B|)$, counted in voxels or in area.
+    Units: none, 0..1; `tolerance_mm` is what two experts would differ by. A distance that equals it is within it, to
+    $10^{-9}$ of it. One mask empty: 0. Both empty: NaN.
+    Errors: ValueError for a tolerance that is not finite or below 0.
+    Source: Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
+    """
+    if not 0 <= tolerance_mm < math.inf:
+        raise ValueError(f"tolerance_mm: expected a finite number of 0 or more, got {tolerance_mm}")
+    values, weights = distances.pooled
+    within = values <= tolerance_mm * (1 + _ROUNDING)
+    return float(weights[within].sum() / weights.sum()) if len(values) else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceReport:
+    r"""The surface metrics of each image and class, without background. Shapes: `(B, K - 1)`, float64 on the CPU.
+
+    Units: mm, and 0..1 for `nsd`. Empty cases as in each metric. Chapter 5.
+    """
+
+    hausdorff95_mm: Float[Tensor, "b c"]
+    assd_mm: Float[Tensor, "b c"]
+    nsd: Float[Tensor, "b c"]
+
+
+def surface_report(truth: Int64[Tensor, "b *s"], answer: Int64[Tensor, "b *s"], classes: int, spacing_mm: Spacing, *,
+                   tolerance_mm: float, measure: Measure = "voxels") -> SurfaceReport:
+    r"""`hausdorff95`, `assd` and `nsd` of every class but 0 in every image, measured once.
+
+    Shapes: `truth` and `answer (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
+    1..K-1, as those of `confusion_counts(...).foreground()`. Units, empty cases and errors: as `surface_distances`,
+    `nsd` and `confusion_counts`. No image gives no rows. Chapter 5.
+    """
+    check_label_maps(truth, answer, classes)
+    found = torch.empty(3, len(truth), classes - 1, dtype=torch.float64)
+    for i, (true, its) in enumerate(zip(truth, answer)):
+        for c in range(1, classes):
+            distances = surface_distances(true == c, its == c, spacing_mm, measure=measure)
+            found[:, i, c - 1] = found.new_tensor(
+                [hausdorff95(distances), assd(distances), nsd(distances, tolerance_mm)])
+    return SurfaceReport(*found)
+
+
+class _Surface(NamedTuple):
+    """Where in a grid a surface has its elements, as a map and as places in the flattened map, and their weights."""
+
+    grid: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
+
+    def points_mm(self, spacing: np.ndarray, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        return np.stack(np.unravel_index(self.places[which], self.grid.shape), axis=-1) * spacing
+
+
+def _joint_box(masks: list[np.ndarray]) -> tuple[slice, ...]:
+    """The smallest box that holds both masks; axis by axis, so that each looks only at what the last has left."""
+    box = [slice(None)] * masks[0].ndim
+    for axis in range(len(box)):
+        others = tuple(other for other in range(len(box)) if other != axis)
+        first, second = (mask[tuple(box)].any(axis=others) for mask in masks)
+        inside = np.flatnonzero(first | second)
+        box[axis] = slice(inside[0], inside[-1] + 1) if len(inside) else slice(0, 0)
+    return tuple(box)
+
+
+def _voxels_at_the_surface(mask: np.ndarray) -> _Surface:
+    """The voxels with a neighbour outside, each of weight 1; the mask has a margin, and loses a voxel of it."""
+    middle = (slice(1, -1),) * mask.ndim
+    enclosed = np.ones_like(mask[middle])
+    for axis in range(mask.ndim):
+        for shifted in (slice(None, -2), slice(2, None)):
+            enclosed &= mask[middle[:axis] + (shifted,) + middle[axis + 1:]]
+    grid = mask[middle] & ~enclosed
+    places = np.flatnonzero(grid)
+    return _Surface(grid, places, np.ones(len(places)))
+
+
+def _cells_at_the_surface(mask: np.ndarray, spacing: np.ndarray) -> _Surface:
+    """The cells between voxels that are partly inside, each with the area of what passes through it."""
+    codes, areas = neighbour_codes(mask), element_areas(spacing)
+    grid = (codes != 0) & (codes != len(areas) - 1)
+    places = np.flatnonzero(grid)
+    return _Surface(grid, places, areas[codes.ravel()[places]])
+
+
+def _to_nearest_mm(here: _Surface, there: _Surface, spacing: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How far it is from each element here to the nearest there: most are next to it, the others are for a tree."""
+    from scipy.spatial import KDTree
+
+    distances = np.full(len(here.places), np.inf)
+    if not len(there.places):
+        return distances
+    if len(here.places) > _FEW:
+        _look_around(distances, here, there, spacing, offsets)
+    far = np.flatnonzero(np.isinf(distances))
+    if len(far):
+        # for one batch of queries a quick tree is better than a good one
+        tree = KDTree(there.points_mm(spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
+        distances[far], _ = tree.query(here.points_mm(spacing, far))
+    return distances
+
+
+def _look_around(distances: np.ndarray, here: _Surface, there: _Surface, spacing: np.ndarray,
+                 offsets: np.ndarray) -> None:
+    """Writes the distances of the elements that have a nearest at one of the offsets, which rise in length."""
+    lengths = np.linalg.norm(offsets * spacing, axis=1)
+    steps = offsets @ np.cumprod((1, *there.grid.shape[:0:-1]))[::-1]
+    grid, left, lowest = there.grid.ravel(), np.arange(len(distances)), steps.min()
+    places = here.places + lowest                                   # so that a step is a shift of the grid
+    for step, length in zip(steps - lowest, lengths):
+        found = grid[step:].take(places)
+        if found.any():
+            distances[left[found]] = length
+            left, places = left[~found], places[~found]
+
+
+def _nearby_offsets(spacing: np.ndarray) -> np.ndarray:
+    """The steps from a voxel to those around it, the nearest first: a ball of about 5 voxels' radius."""
+    reach = _REACH * spacing.prod() ** (1 / len(spacing))
+    ranges = [np.arange(-n, n + 1) for n in (reach // spacing).astype(int)]
+    offsets = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, len(spacing))
+    lengths = np.linalg.norm(offsets * spacing, axis=1)
+    return offsets[lengths.argsort(kind="stable")[:np.count_nonzero(lengths <= reach)]]
+
+
+def _percentile95(values: np.ndarray, weights: np.ndarray, measure: Measure) -> float:
+    if np.isinf(values[0]):                                         # then all are
+        return math.inf
+    if measure == "voxels":
+        return float(np.percentile(values, 95))
+    order = values.argsort()
+    share = weights[order].cumsum() / weights.sum()
+    return float(values[order][min(np.searchsorted(share, 0.95), len(values) - 1)])
