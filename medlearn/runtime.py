@@ -72,6 +72,18 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device))
 
 
+def precision(device: torch.device) -> str:
+    r"""The precision that is fast on a device: "bf16" where the hardware has it, "fp16" on an older GPU, else "fp32".
+
+    A T4 has fp16, from Volta on GPUs do; its range is short, so `medlearn.train` scales gradients with it. Chapter 5.
+    """
+    import torch
+
+    if _has_bfloat16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+
+
 def _known(name: str, source: str) -> str:
     if name not in SCALES:
         raise ValueError(f'{source}: expected "quick" or "full", got {name!r}')

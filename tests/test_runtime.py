@@ -92,6 +92,18 @@ def test_mixed_precision_where_a_gpu_has_bfloat16(monkeypatch, capability, fast)
     assert runtime._has_bfloat16(torch.device("cuda")) is fast
 
 
+@pytest.mark.parametrize("capability, name", [((6, 1), "fp32"), ((7, 0), "fp16"), ((7, 5), "fp16"), ((8, 0), "bf16")])
+def test_the_precision_that_is_fast_on_a_gpu(monkeypatch, capability, name):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert runtime.precision(torch.device("cuda")) == name
+
+
+@pytest.mark.parametrize("native, name", [(True, "bf16"), (False, "fp32")])
+def test_the_precision_that_is_fast_on_a_cpu(monkeypatch, native, name):
+    monkeypatch.setattr(runtime, "_has_bfloat16", lambda device: native)
+    assert runtime.precision(torch.device("cpu")) == name
+
+
 @pytest.mark.parametrize("avx512, amx", [(False, False), (True, False), (False, True)])
 def test_mixed_precision_where_a_cpu_has_bfloat16(monkeypatch, avx512, amx):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)

@@ -147,6 +147,7 @@ def execute(root: Path = ROOT) -> list[Run]:
 
 
 def main(root: Path = ROOT) -> int:
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a page has no use for the last state of a progress bar
     failures = [r.failure for r in execute(root) if r.failure]
     for failure in failures:
         print(f"\n{failure}", file=sys.stderr)

@@ -1,0 +1,156 @@
+r"""Checkpoints that survive whatever ends a process: written aside, checked when read, the one before kept."""
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_PARTS = ("net", "best", "optimizer")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    r"""All that a training goes on from: weights, the best ones so far, the optimiser's memory, and plain facts.
+
+    `best` is empty where nothing asks for it; `facts` is what JSON can hold: history, recipe, scaler, size of the data.
+    The schedule, the random numbers and the place in the data are functions of `step` (see `Recipe.rate`, `Stream`).
+    """
+
+    step: int
+    net: dict[str, Tensor]
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, before: int | None = None) -> None:
+    """Adds `step-N.safetensors` to a folder, whole or not at all, and drops all others but that of step `before`."""
+    from safetensors.torch import save
+
+    tensors = {f"{part}/{name}": tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
+               for part in _PARTS for name, tensor in getattr(checkpoint, part).items()}
+    facts = json.dumps({"step": checkpoint.step, **checkpoint.facts})
+    path = _path(folder, checkpoint.step)
+    aside = path.with_suffix(".partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(aside, "wb") as file:
+        file.write(save(tensors, {"medlearn": facts, "crc32": _crc32(facts, tensors)}))
+        file.flush()
+        os.fsync(file.fileno())             # or the new name could outlive a power cut, and the contents not
+    os.replace(aside, path)
+    _sync_folder(folder)
+    for other in [*folder.glob("step-*.safetensors"), *folder.glob("step-*.partial")]:
+        if other not in (path, before is not None and _path(folder, before)):
+            other.unlink(missing_ok=True)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a folder that can be read, None where it has none; warns of damaged ones it passes over.
+
+    Errors: ValueError where all are damaged.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"checkpoint: expected a folder, got the file {folder}")
+    damaged = []
+    for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+        try:
+            checkpoint = _read(path)
+        except ValueError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            warnings.warn(f"{'; '.join(damaged)}. Going on from {path}", stacklevel=3)
+        return checkpoint
+    if damaged:
+        raise ValueError(f"{'; '.join(damaged)}. No other checkpoint is left in {folder}: "
+                         "give another folder, or remove it to begin anew")
+    return None
+
+
+def load_weights(net: nn.Module, folder: str | os.PathLike) -> nn.Module:
+    r"""The network, with the weights that `fit(..., checkpoint=folder)` kept: the best, or the last where none is best.
+
+    They go where the network is. It is set to evaluation and returned.
+    Errors: ValueError where the folder has no checkpoint, only damaged ones, or those of another network. Chapter 5.
+    """
+    checkpoint = read_checkpoint(Path(folder))
+    if checkpoint is None:
+        raise ValueError(f"folder: expected one with a checkpoint, step-*.safetensors, got {folder}")
+    put_weights(net, checkpoint.best or checkpoint.net, folder)
+    return net.eval()
+
+
+def put_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+    """Writes the weights into a network, after a look at every name, shape and dtype."""
+    here = net.state_dict()
+    for name in dict.fromkeys([*here, *weights]):           # in the network's own order
+        if (kept := _describe(weights.get(name))) != (wanted := _describe(here.get(name))):
+            raise ValueError(f"{source}: the checkpoint of another network: {name!r} is {kept} in it "
+                             f"and {wanted} in this one")
+    net.load_state_dict(weights)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimiser remembers of each weight, by "number/name"; its settings come from the recipe."""
+    return {f"{number}/{name}": value for number, memory in optimizer.state_dict()["state"].items()
+            for name, value in memory.items() if isinstance(value, Tensor)}
+
+
+def put_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The way back from `optimizer_tensors`, each tensor laid out in memory like its weight: rounding depends on it."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split("/")
+        like = weights[int(number)]
+        same_shape = value.ndim > 0 and value.shape == like.shape           # a number, as Adam's step, stays as it is
+        state.setdefault(int(number), {})[name] = torch.empty_like(like).copy_(value) if same_shape else value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _read(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            told = file.metadata() or {}
+        if told["crc32"] != _crc32(told["medlearn"], tensors):
+            raise ValueError("its checksum is another")
+        facts = json.loads(told["medlearn"])
+        parts = {part: {key.removeprefix(f"{part}/"): tensor for key, tensor in tensors.items()
+                        if key.startswith(f"{part}/")} for part in _PARTS}
+        return Checkpoint(facts.pop("step"), facts=facts, **parts)
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}.safetensors"
+
+
+def _crc32(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    crc = zlib.crc32(facts.encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":                                  # only there can a folder be opened
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,0 +1,192 @@
+r"""The training loop on Hugging Face Accelerate: from a laptop to many GPUs, stopped and resumed at any step."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from medlearn import runtime
+from medlearn.tasks import kind_of
+from medlearn.train.history import History
+from medlearn.train.recipe import Recipe
+from medlearn.train.run import Run, Validation
+from medlearn.train.samples import Samples, batches, check_data, seed_step
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def fit(net: nn.Module, data: Samples, loss: Callable[[Any, Any], Tensor], recipe: Recipe = Recipe(), *,
+        validation: Validation | None = None, patience: int | None = None, checkpoint: str | PathLike | None = None,
+        every: int = 50, progress: bool = True) -> History:
+    r"""Trains a network: `recipe.steps` times $\theta \leftarrow \theta - \eta\,\nabla_\theta\,L(f_\theta(x), y)$.
+
+    `data[i]` is a pair (image `(C, *S)`, target), as of a torch Dataset, and `loss(net(images), targets)` one number.
+    It is trained in place and left in evaluation, on Accelerate's device: a GPU where there is one. Returned is the
+    history.
+    Every `every` steps, and after the last, `validation(net)`, in evaluation and without gradients, gives numbers by
+    name for the history; the first is the score, larger is better. With `patience` the training ends when so many
+    validations have brought no higher score, and the network is left with the best weights, else with the last.
+    Then a checkpoint goes to its folder, where the two newest are kept. However a run is stopped, called again it
+    goes on from there, to the same bits on a CPU; one that has ended returns at once. Raise `recipe.steps` to train on.
+    The order of the samples is a function of (seed, epoch). What is drawn from torch's generator, in `data[i]` or in
+    the network, is one of (seed, number of the sample; or step and process); the caller's generators stay as they are.
+    On many GPUs: `torchrun --nproc-per-node 4 script.py` or `accelerate launch script.py`. The processes share each
+    batch and average their gradients, which is the same training where the loss is a mean over samples; but a batch
+    norm sees its share only (see `nn.SyncBatchNorm`). The first process validates and saves.
+    The progress bar shows in a terminal or a notebook, and nowhere else.
+    Errors: ValueError for no sample, labels beyond the network's classes, a checkpoint of another network, recipe or
+    data, only damaged ones; FloatingPointError for a loss or weights that are not finite: these are never saved.
+    Chapters 5 and 15.
+    """
+    _check(net, loss, validation, patience, every)
+    folder = None if checkpoint is None else Path(checkpoint)
+    with _accelerated(recipe) as accelerator, _own_randomness(accelerator.device):
+        check_data(data)
+        optimizer = recipe.new_optimizer(_placed(net, accelerator.device))
+        # what Accelerate adds, for precision and processes, goes to a shell, and the network stays what it was
+        shell, optimizer = accelerator.prepare(nn.Sequential(net), optimizer)
+        run = Run(net, optimizer, accelerator, recipe, len(data), validation, patience, folder, every)
+        try:
+            first_step = run.resume()
+            if not run.over():
+                loader = batches(data, recipe, first_step, accelerator.process_index, accelerator.num_processes)
+                with _bar(recipe, first_step, progress and accelerator.is_main_process) as bar:
+                    train_steps(shell, _on(accelerator.device, loader), _first_checked(loss), optimizer, accelerator,
+                                recipe, first_step=first_step, after_step=partial(run.after_step, bar))
+            run.finish()
+        finally:
+            net.eval()
+    return run.history
+
+
+def train_steps(net: nn.Module, batches: Iterator, loss: Callable[[Any, Any], Tensor], optimizer: torch.optim.Optimizer,
+                accelerator: Accelerator, recipe: Recipe, *, first_step: int = 0,
+                after_step: Callable[[int, Tensor], bool]) -> None:
+    r"""The loop itself. It ends after `recipe.steps`, or when `after_step(step, loss)` says so. Chapter 5."""
+    net.train()
+    for step in range(first_step, recipe.steps):
+        seed_step(recipe.seed, step, accelerator.process_index)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step)
+        total = 0.0
+        for image, target in islice(batches, recipe.accumulate):
+            with accelerator.accumulate(net):               # only the last part of a batch moves the weights
+                value = loss(net(image), target)
+                accelerator.backward(value)
+                if recipe.clip is not None and accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(net.parameters(), recipe.clip)
+                optimizer.step()
+                optimizer.zero_grad()
+            total += value.detach() / recipe.accumulate
+        if after_step(step, total):
+            break
+
+
+@contextmanager
+def _accelerated(recipe: Recipe) -> Iterator[Accelerator]:
+    """Accelerate's settings hold for a whole process: each training brings its own and puts back what it found."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+    from accelerate.utils import GradientAccumulationPlugin
+
+    # told that there is only a CPU: otherwise torchrun's processes there would not know of each other
+    device = PartialState(cpu=runtime.device(verbose=False).type == "cpu").device
+    precision = runtime.precision(device) if recipe.precision == "auto" else recipe.precision
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision: expected fp32 or bf16 on a CPU, got fp16, which needs a GPU")
+    found = [(state, dict(state._shared_state)) for state in (AcceleratorState, GradientState)]
+    AcceleratorState._reset_state()
+    try:
+        accelerator = Accelerator(
+            mixed_precision="no" if precision == "fp32" else precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(recipe.accumulate, sync_with_dataloader=False))
+        if recipe.batch_size % (accelerator.num_processes * recipe.accumulate):
+            raise ValueError(f"batch_size: expected a multiple of {accelerator.num_processes} processes x accumulate = "
+                             f"{recipe.accumulate}, got {recipe.batch_size}")
+        yield accelerator
+    finally:
+        for state, before in found:
+            state._shared_state.clear()
+            state._shared_state.update(before)
+
+
+def _placed(net: nn.Module, device: torch.device) -> nn.Module:
+    """On the device, and in 2D with the channels of a pixel side by side, which convolutions like best."""
+    in_2d = device.type != "mps" and all(weight.ndim != 5 for weight in net.parameters())
+    return net.to(device, memory_format=torch.channels_last if in_2d else torch.preserve_format)
+
+
+def _own_randomness(device: torch.device):
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _on(device: torch.device, loader: Iterable) -> Iterator:
+    from accelerate.utils import send_to_device
+
+    return (send_to_device(batch, device, non_blocking=True) for batch in loader)
+
+
+def _bar(recipe: Recipe, first_step: int, wanted: bool):
+    from tqdm.auto import tqdm
+
+    visible = wanted and (sys.stderr.isatty() or _in_notebook())
+    return tqdm(total=recipe.steps, initial=first_step, unit="step", leave=False, disable=not visible)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+
+
+def _first_checked(loss: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """The loss, with a close look at the first batch; at each later one a GPU would have to wait for it."""
+    looked = False
+
+    def checked(output: Any, target: Any) -> Tensor:
+        nonlocal looked
+        if looked:
+            return loss(output, target)
+        seen = _describe(output, target)                    # beforehand: a GPU that met a wrong label answers no more
+        try:
+            value = loss(output, target)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()                    # its complaint comes late
+        except (ValueError, IndexError, RuntimeError) as error:
+            raise ValueError(f"loss: expected to take the first batch, {seen}; it says: {error}") from error
+        if not isinstance(value, Tensor) or value.shape != ():
+            raise TypeError(f"loss: expected one number, a tensor of shape (), got {kind_of(value)}")
+        looked = True
+        return value
+
+    return checked
+
+
+def _describe(output: Any, target: Any) -> str:
+    logits = output[0] if isinstance(output, (tuple, list)) and output else output
+    seen = f"the network's output {kind_of(logits)} and the target {kind_of(target)}"
+    if isinstance(logits, Tensor) and isinstance(target, Tensor) and target.dtype == torch.int64 and target.numel():
+        low, high = (label.item() for label in target.aminmax())
+        seen += f", which are {logits.shape[1:2].numel()} classes and labels {low}..{high}"
+    return seen
+
+
+def _check(net: nn.Module, loss: Callable, validation: Validation | None, patience: int | None, every: int) -> None:
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net: expected an nn.Module, got {type(net).__name__}")
+    for name, value in {"loss": loss, "validation": validation}.items():
+        if not callable(value) and not (name == "validation" and value is None):
+            raise TypeError(f"{name}: expected a function, got {value!r}")
+    for name, value in {"every": every, "patience": 1 if patience is None else patience}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: expected a whole number of 1 or more, got {value!r}")
+    if patience is not None and validation is None:
+        raise ValueError("patience: expected a validation to wait for, got none")

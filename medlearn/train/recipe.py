@@ -1,0 +1,94 @@
+r"""All the numbers that decide how a network is trained, in one place."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import nn, optim
+
+POLY_POWER = 0.9
+MOMENTUM = 0.9
+
+_OPTIMIZERS = {
+    "adamw": lambda weights, rate, decay: optim.AdamW(weights, lr=rate, weight_decay=decay),
+    "sgd": lambda weights, rate, decay: optim.SGD(weights, lr=rate, weight_decay=decay, momentum=MOMENTUM,
+                                                  nesterov=True),
+}
+_SCHEDULES = {                              # of the share of the training that is over, 0..1
+    "constant": lambda t: 1.0,
+    "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
+    "poly": lambda t: (1 - t) ** POLY_POWER,
+}
+_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    r"""How to train: `steps` times, a batch goes in and the weights move by `learning_rate` against the gradient.
+
+    Units: `batch_size` is the number of samples behind one step, over all `accumulate` parts and all processes
+    together, so that neither changes what is learnt; both must divide it. `warmup` counts steps; `clip` is the
+    largest length of the gradient, None leaves it as it is.
+    `optimizer` is "adamw", or "sgd" with Nesterov's momentum of 0.9; `schedule` "cosine", "poly" (power 0.9) or
+    "constant"; `precision` "fp32", "bf16", "fp16" (with a scaler, on a GPU), or "auto", what is fast on the device:
+    see `medlearn.runtime.precision`. `workers` are processes that load samples; 0 loads them between the steps.
+    Errors: TypeError or ValueError for a value out of its range.
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101 (AdamW), and 2017, eq. 5, arXiv:1608.03983 (cosine); Chen et
+    al. 2018, sec. 4.1, doi:10.1109/TPAMI.2017.2699184 (poly). Chapter 5.
+    """
+
+    steps: int = 200
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    optimizer: str = "adamw"
+    weight_decay: float = 0.01
+    schedule: str = "cosine"
+    warmup: int = 0
+    clip: float | None = 1.0
+    seed: int = 0
+    accumulate: int = 1
+    precision: str = "auto"
+    workers: int = 0
+
+    def __post_init__(self):
+        for name, least in {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "workers": 0}.items():
+            _check_whole(name, getattr(self, name), least)
+        _check_number("learning_rate", self.learning_rate, above=True)
+        _check_number("weight_decay", self.weight_decay)
+        if self.clip is not None:
+            _check_number("clip", self.clip, above=True)
+        for name, known in {"optimizer": _OPTIMIZERS, "schedule": _SCHEDULES, "precision": _PRECISIONS}.items():
+            if getattr(self, name) not in [*known]:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup: expected fewer than the {self.steps} steps, got {self.warmup}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate: expected a divisor of batch_size = {self.batch_size}, got {self.accumulate}")
+
+    def rate(self, step: int) -> float:
+        r"""The learning rate of step 0, 1, ...: a straight rise over `warmup` steps, then $\eta\, f(t)$.
+
+        With t from 0 to 1 over the steps that are left, cosine is $f = (1 + \cos \pi t) / 2$, poly $f = (1 - t)^{0.9}$.
+        A function of the step and nothing else, so there is no state to keep. Chapter 5.
+        """
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        return self.learning_rate * _SCHEDULES[self.schedule]((step - self.warmup) / (self.steps - self.warmup))
+
+    def new_optimizer(self, net: nn.Module) -> optim.Optimizer:
+        """An optimiser of this kind for the weights of a network. Chapter 5."""
+        return _OPTIMIZERS[self.optimizer](net.parameters(), self.learning_rate, self.weight_decay)
+
+
+def _check_whole(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name}: expected {least} or more, got {value}")
+
+
+def _check_number(name: str, value: float, *, above: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not 0 <= value < math.inf or above and value == 0:
+        raise ValueError(f"{name}: expected a finite number {'above 0' if above else 'of 0 or more'}, got {value}")

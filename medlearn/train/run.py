@@ -1,0 +1,148 @@
+r"""What a training knows beside its loop: the history, the best weights, and where it keeps them."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from medlearn.train.checkpoints import (Checkpoint, optimizer_tensors, put_optimizer, put_weights, read_checkpoint,
+                                        write_checkpoint)
+from medlearn.train.history import OWN_COLUMNS, History
+from medlearn.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Validation = Callable[[nn.Module], Mapping[str, float]]
+
+FETCH = 10                                  # losses stay on the device for as many steps, for a GPU waits at each look
+FREE = {"steps", "accumulate", "precision", "workers"}      # of a recipe: may change between two parts of a training
+
+
+@dataclass(eq=False)
+class Run:
+    """The bookkeeper of `fit`, with what `fit` was given."""
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    recipe: Recipe
+    samples: int                                            # in the data
+    validation: Validation | None
+    patience: int | None
+    folder: Path | None
+    every: int
+    history: History = field(default_factory=History)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    losses: list[Tensor] = field(default_factory=list)      # of the steps since the last look, still on the device
+    saved: int | None = None                                # step of the newest checkpoint known to be good
+
+    def resume(self) -> int:
+        """The step to go on from: 0, or that of the checkpoint, which is then loaded."""
+        checkpoint = None if self.folder is None else read_checkpoint(self.folder)
+        if checkpoint is not None:
+            self._check_same_training(checkpoint)
+            put_weights(self.net, checkpoint.net, self.folder)
+            put_optimizer(self.optimizer.optimizer, checkpoint.optimizer)
+            if self.accelerator.scaler is not None and checkpoint.facts["scaler"] is not None:
+                self.accelerator.scaler.load_state_dict(checkpoint.facts["scaler"])
+            self.history.rows.extend(checkpoint.facts["history"])
+            self.best = {} if self.patience is None else checkpoint.best
+            self.saved = checkpoint.step
+        return len(self.history.rows)
+
+    def over(self) -> bool:
+        """Whether all steps are done, or nothing better has come for too long."""
+        out_of_patience = self.patience is not None and self.history.stale() >= self.patience
+        return len(self.history.rows) == self.recipe.steps or out_of_patience
+
+    def after_step(self, bar: Any, step: int, loss: Tensor) -> bool:
+        """Writes a step down; now and then looks at the losses, validates and saves. True when the training is over."""
+        self.losses.append(loss)
+        bar.update()
+        stop = (step + 1) % self.every == 0 or step + 1 == self.recipe.steps
+        if stop or len(self.losses) == FETCH:
+            self._fetch_losses()
+            bar.set_postfix({name: f"{value:.3g}" for name, value in self.history.rows[-1].items() if name != "step"})
+        if stop:
+            self._validate()
+            self._save()
+        return stop and self.over()
+
+    def finish(self) -> None:
+        """Leaves the network with the weights that were asked for, and all processes at the same place."""
+        self.accelerator.wait_for_everyone()                # the checkpoint is there when any of them returns
+        if self.best:
+            put_weights(self.net, self.best, "best")
+
+    def _fetch_losses(self) -> None:
+        losses = self.accelerator.reduce(torch.stack(self.losses), "mean").tolist()
+        self.losses.clear()
+        for loss in losses:
+            done = len(self.history.rows)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"loss: {loss} at step {done + 1} of {self.recipe.steps}. "
+                                         f"Look for NaN in the data; {self._advice()}")
+            self.history.rows.append({"step": done + 1, "loss": loss, "learning_rate": self.recipe.rate(done)})
+
+    def _validate(self) -> None:
+        if self.validation is None:
+            return
+        told = [None]
+        if self.accelerator.is_main_process:
+            self.net.eval()
+            with torch.no_grad():
+                told = [_numbers(self.validation(self.net))]
+            self.net.train()
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            broadcast_object_list(told)
+        row = self.history.rows[-1]
+        row.update(told[0])
+        if self.patience is not None and (not self.best or self.history.best() is row):
+            self.best = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+
+    def _save(self) -> None:
+        if not all(weight.isfinite().all() for weight in self.net.parameters()):
+            raise FloatingPointError(f"net: weights that are not finite after step {len(self.history.rows)}; "
+                                     f"{self._advice()}")
+        if self.folder is None or not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        facts = {"recipe": asdict(self.recipe), "samples": self.samples, "history": self.history.rows,
+                 "scaler": None if scaler is None else scaler.state_dict()}
+        checkpoint = Checkpoint(len(self.history.rows), self.net.state_dict(),
+                                optimizer_tensors(self.optimizer.optimizer), self.best, facts)
+        write_checkpoint(self.folder, checkpoint, before=self.saved)
+        self.saved = checkpoint.step
+
+    def _advice(self) -> str:
+        kept = "" if self.saved is None else f". The checkpoint of step {self.saved} in {self.folder} is untouched"
+        return f"try a smaller learning_rate, a warmup, clip, or precision='fp32'{kept}"
+
+    def _check_same_training(self, checkpoint: Checkpoint) -> None:
+        then, now = checkpoint.facts["recipe"], asdict(self.recipe)
+        for name in now:
+            if name not in FREE and then.get(name) != now[name]:
+                raise ValueError(f"{name}: expected {then.get(name)!r}, with which the checkpoint in {self.folder} was "
+                                 f"made, got {now[name]!r}. Give another folder to begin a new training")
+        if checkpoint.facts["samples"] != self.samples:
+            raise ValueError(f"data: expected the {checkpoint.facts['samples']} samples of the checkpoint in "
+                             f"{self.folder}, got {self.samples}")
+        if checkpoint.step > self.recipe.steps:
+            raise ValueError(f"steps: expected {checkpoint.step} or more, which the checkpoint in {self.folder} has "
+                             f"done, got {self.recipe.steps}")
+
+
+def _numbers(told: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(told, Mapping) or not told:
+        raise TypeError(f"validation: expected numbers by name, as {{'dice': 0.8}}, got {told!r}")
+    if taken := [name for name in told if name in OWN_COLUMNS]:
+        raise ValueError(f"validation: expected other names than {', '.join(OWN_COLUMNS)}, got {taken[0]!r}")
+    return {name: float(value) for name, value in told.items()}

@@ -1,0 +1,73 @@
+r"""The samples of a training as one endless stream, in which sample n is a function of (seed, n) alone."""
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from medlearn.tasks import kind_of
+from medlearn.train.recipe import Recipe
+
+_ORDER, _SAMPLE, _STEP = range(3)           # what a seed is for
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """What `fit` trains on: `len(samples)`, and `samples[i]`, a pair (image, target). A torch Dataset is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> Any: ...
+
+
+class Stream(Dataset):
+    r"""Epoch after epoch of the data, each in an order of its own: sample n is `data[order(n // N)[n % N]]`.
+
+    What `data[i]` draws from torch's generator, as a random augmentation does, is seeded by (seed, n), too. So a
+    place in the stream says all: which samples come next and what is done to them, in however many processes.
+    """
+
+    def __init__(self, data: Samples, seed: int):
+        self.data, self.seed = data, seed
+        self._epoch, self._order = None, None
+
+    def __getitem__(self, n: int) -> Any:
+        epoch, place = divmod(n, len(self.data))
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(_seed(self.seed, _ORDER, epoch))
+            self._epoch, self._order = epoch, torch.randperm(len(self.data), generator=generator).tolist()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(_seed(self.seed, _SAMPLE, n))
+            return self.data[self._order[place]]
+
+
+def batches(data: Samples, recipe: Recipe, first_step: int, process: int, processes: int) -> DataLoader:
+    """The batches of one process from a step on, `accumulate` for each step: its shares of the global ones."""
+    parts = processes * recipe.accumulate
+    share = recipe.batch_size // parts
+    starts = range((first_step * parts + process) * share, recipe.steps * recipe.batch_size, processes * share)
+    return DataLoader(Stream(data, recipe.seed), batch_sampler=[range(n, n + share) for n in starts],
+                      num_workers=recipe.workers, generator=torch.Generator())  # its own: the caller's is not touched
+
+
+def seed_step(seed: int, step: int, process: int) -> None:
+    """Makes all that is random in a step, as dropout is, a function of its number: there is no state to keep."""
+    torch.manual_seed(_seed(seed, _STEP, step, process))
+
+
+def check_data(data: Samples) -> None:
+    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+        raise TypeError(f"data: expected len(data) and data[i], as of a torch Dataset, got {type(data).__name__}")
+    if len(data) == 0:
+        raise ValueError("data: expected at least one (image, target), got none")
+    sample = data[0]
+    if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+        raise TypeError(f"data: expected pairs (image, target), got {kind_of(sample)}")
+    if not isinstance(sample[0], torch.Tensor) or not sample[0].is_floating_point():
+        raise TypeError(f"data: expected float tensors (C, *S) as images, got {kind_of(sample[0])}")
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

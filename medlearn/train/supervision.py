@@ -1,0 +1,48 @@
+r"""A loss for networks that answer at several resolutions."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from medlearn.tasks import kind_of
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def deep_supervision(loss: Loss, weights: Sequence[float] | None = None) -> Loss:
+    r"""$\sum_i w_i\,\mathrm{loss}(z_i, y_i)$ over the levels of a network, with $y_i$ the labels at level i's size.
+
+    Shapes: the new loss takes a tuple of logits `(B, K, *S_i)`, finest first, and labels `(B, *S)` of the finest.
+    A single tensor of logits, as such networks give in evaluation, goes straight through.
+    `weights` are divided by their sum; left out, each level counts half of the one before, $w_i \propto 2^{-i}$.
+    Labels are resized by nearest neighbour, at the voxels' centres, so that they stay labels.
+    Errors: ValueError for weights that are negative or all 0, another number of levels than of weights, no level.
+    Source: Lee et al. 2015, eq. 4, arXiv:1409.5185; the weights as in Isensee et al. 2021,
+    doi:10.1038/s41592-020-01008-z. Chapter 5.
+    """
+    if weights is not None and (len(weights) == 0 or min(weights) < 0 or not 0 < sum(weights) < float("inf")):
+        raise ValueError(f"weights: expected numbers of 0 or more, not all 0, got {weights}")
+
+    def supervised(logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
+        if isinstance(logits, Tensor):
+            return loss(logits, labels)
+        if not isinstance(logits, (tuple, list)) or len(logits) == 0:
+            raise ValueError(f"logits: expected a tensor, or a tuple of them, finest first, got {kind_of(logits)}")
+        shares = [0.5 ** i for i in range(len(logits))] if weights is None else weights
+        if len(shares) != len(logits):
+            raise ValueError(f"logits: expected {len(shares)} levels, one for each weight, got {len(logits)}")
+        parts = [share * loss(z, resize_labels(labels, z.shape[2:])) for share, z in zip(shares, logits) if share]
+        return sum(parts) / sum(shares)
+
+    return supervised
+
+
+def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Labels at another size, each the one whose voxel holds the new voxel's centre."""
+    for axis, (old, new) in enumerate(zip(labels.shape[1:], size, strict=True), start=1):
+        if new != old:
+            index = (torch.arange(new, device=labels.device) * 2 + 1) * old // (2 * new)
+            labels = labels.index_select(axis, index)
+    return labels
