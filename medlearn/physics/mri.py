@@ -1,14 +1,17 @@
-r"""Magnetic resonance imaging: the signal, the bias field and the noise of a magnitude image."""
+r"""Magnetic resonance imaging: signal, coil, k-space, and the noise that is added before the magnitude (chapter 10)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Complex, Float
 from torch import Generator, Tensor
 
+from medlearn.physics._inputs import (at_least_float32, check_finite, check_holds, check_not_negative, check_number,
+                                      normal, numbers, over_image, per_image)
+from medlearn.tasks import kind_of
 
 def spoiled_gradient_echo(proton_density: float | Float[Tensor, "..."], t1_ms: float | Float[Tensor, "..."],
                           t2star_ms: float | Float[Tensor, "..."], *, tr_ms: float | Float[Tensor, "..."],
@@ -19,27 +22,41 @@ def spoiled_gradient_echo(proton_density: float | Float[Tensor, "..."], t1_ms: f
     Shapes: numbers or tensors that broadcast together, so that a subject or a voxel may have its own parameters.
     Units: times in ms, the flip angle in degrees, the signal in units of the proton density.
     Empty tensors give an empty tensor.
-    Errors: ValueError for a negative proton density, times that are not positive, an echo after the repetition,
-    a flip angle outside 0..180, or NaN.
+    Errors: ValueError for a negative proton density, times that are not positive, a T1 below 5 ms (which is one in
+    seconds), an echo after the repetition, a flip angle outside 0..180, or NaN.
     Source: Ernst and Anderson 1966, doi:10.1063/1.1719961; Haase et al. 1986, doi:10.1016/0022-2364(86)90433-6.
     Chapter 10.
     """
-    values = dict(proton_density=proton_density, t1_ms=t1_ms, t2star_ms=t2star_ms, tr_ms=tr_ms, te_ms=te_ms,
-                  flip_deg=flip_deg)
-    like = next((v for v in values.values() if isinstance(v, Tensor)), torch.empty(()))
-    values = {name: torch.as_tensor(v, dtype=like.dtype, device=like.device) for name, v in values.items()}
-    for name in ("proton_density", "te_ms"):
-        _check(name, values[name], values[name] >= 0, "0 or more")
-    for name in ("t1_ms", "t2star_ms", "tr_ms"):
-        _check(name, values[name], values[name] > 0, "positive")
-    _check("flip_deg", values["flip_deg"], (values["flip_deg"] >= 0) & (values["flip_deg"] <= 180), "0..180 degrees")
-    _check("te_ms", values["te_ms"], values["te_ms"] < values["tr_ms"], "an echo before the next repetition (te < tr)")
+    values = numbers(proton_density=proton_density, t1_ms=t1_ms, t2star_ms=t2star_ms, tr_ms=tr_ms, te_ms=te_ms,
+                     flip_deg=flip_deg)
+    _check_times(values, "t2star_ms")
+    flip = values["flip_deg"]
+    check_holds("flip_deg", flip, (flip >= 0) & (flip <= 180), "0..180 degrees")
 
     pd, t1, t2star, tr, te, flip = values.values()
     flip = torch.deg2rad(flip)
     recovered = -torch.expm1(-tr / t1)                                   # 1 - E1, exact also where TR << T1
     steady = flip.sin() * recovered / (1 - flip.cos() * (1 - recovered))
     return pd * steady * torch.exp(-te / t2star)
+
+
+def spin_echo(proton_density: float | Float[Tensor, "..."], t1_ms: float | Float[Tensor, "..."],
+              t2_ms: float | Float[Tensor, "..."], *, tr_ms: float | Float[Tensor, "..."],
+              te_ms: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    r"""The echo of a 90 and a 180 degree pulse, $\rho \, (1 - 2 e^{-(TR - TE/2)/T_1} + e^{-TR/T_1}) \, e^{-TE/T_2}$.
+
+    Shapes and units: as `spoiled_gradient_echo`. For TE << TR it is $\rho\,(1 - e^{-TR/T_1})\,e^{-TE/T_2}$.
+    Empty tensors give an empty tensor.
+    Errors: as `spoiled_gradient_echo`.
+    Source: Hahn 1950, doi:10.1103/PhysRev.80.580; the 180 degree pulse at TE/2 turns over what had recovered by then.
+    Chapter 10.
+    """
+    values = numbers(proton_density=proton_density, t1_ms=t1_ms, t2_ms=t2_ms, tr_ms=tr_ms, te_ms=te_ms)
+    _check_times(values, "t2_ms")
+    pd, t1, t2, tr, te = values.values()
+    # 1 - 2a + b, exact also where TR << T1
+    recovered = torch.expm1(-tr / t1) - 2 * torch.expm1(-(tr - te / 2) / t1)
+    return pd * recovered * torch.exp(-te / t2)
 
 
 def bias_field(shape: Sequence[int], strength: float | Float[Tensor, "b"], *, order: int = 2,
@@ -59,11 +76,11 @@ def bias_field(shape: Sequence[int], strength: float | Float[Tensor, "b"], *, or
     batch, *space = shape
     if len(space) not in (2, 3) or order < 1 or min(space) <= order:
         raise ValueError(f"shape: expected (B, *S) with 2 or 3 axes longer than order = {order} >= 1, got {tuple(shape)}")
-    strength = _per_image("strength", strength, batch).to(device)
+    strength = per_image("strength", strength, batch).to(device)
     waves = [k for k in product(range(order + 1), repeat=len(space)) if any(k)]
     # sum over the grid of a product of cosines squared is 1/2 for each axis that has a wave
     energy = torch.tensor([0.5 ** sum(n > 0 for n in k) for k in waves])
-    amplitude = _normal((batch, len(waves)), generator).cpu()
+    amplitude = normal((batch, len(waves)), generator).cpu()
     amplitude = amplitude / (amplitude.square() * energy).sum(1, keepdim=True).sqrt()
     amplitude = (amplitude.to(device) * strength[:, None]).reshape(batch, len(waves), *[1] * len(space))
 
@@ -73,6 +90,104 @@ def bias_field(shape: Sequence[int], strength: float | Float[Tensor, "b"], *, or
     for i, k in enumerate(waves):
         log_field += amplitude[:, i] * math.prod(cosines[axis][n] for axis, n in enumerate(k))
     return log_field.exp()[:, None]
+
+
+def to_kspace(image: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Complex[Tensor, "b c *s"]:
+    r"""What the scanner measures, $K_k = N^{-1/2} \sum_n S_n e^{-2\pi i\, k \cdot n / N}$, with k = 0 at N // 2.
+
+    Shapes: `(B, C, *S)` with two or three axes of space. Units: the image's; the transform is unitary, so noise has the
+    same standard deviation on both sides. float64 gives complex128, all else complex64. No image gives none.
+    Errors: TypeError for what is no float or complex tensor, ValueError for other axes, NaN or infinity.
+    Source: Brown et al. 2014, ch. 9, doi:10.1002/9781118633953. Chapter 10.
+    """
+    return _centred(torch.fft.fftn, image, _space("image", image))
+
+
+def from_kspace(kspace: Complex[Tensor, "b c *s"]) -> Complex[Tensor, "b c *s"]:
+    r"""The image, $S_n = N^{-1/2} \sum_k K_k e^{2\pi i\, k \cdot n / N}$: the inverse of `to_kspace`, and its adjoint.
+
+    Shapes, units, empty case, errors, source: as `to_kspace`. Chapter 10.
+    """
+    return _centred(torch.fft.ifftn, kspace, _space("kspace", kspace))
+
+
+def cartesian_mask(shape: Sequence[int], fraction: float | Float[Tensor, "b"], *, centre: float = 0.08,
+                   generator: Generator | Sequence[Generator]) -> Bool[Tensor, "b 1 *s"]:
+    r"""Which lines of k-space were measured: those of the centre, and others at random, `fraction` of all.
+
+    Shapes: `shape` is `(B, *S)`, the mask `(B, 1, *S)`, on the generator's device; lines are counted along the last
+    axis and are whole. `fraction` is one number or one for each image.
+    Units: shares of the lines, to the nearest line, at least one. `mask * to_kspace(image)` is the partial measurement;
+    read back with zeros for the rest, its noise is $\sigma \sqrt{\mathrm{fraction}}$.
+    An empty batch gives an empty mask; fraction 1 measures all.
+    `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
+    Errors: ValueError for other axes, `centre` outside 0..1, a fraction below `centre` or above 1.
+    Source: Lustig et al. 2007, doi:10.1002/mrm.21391. Chapter 10.
+    """
+    batch, *space = shape
+    if len(space) not in (2, 3) or min(space) < 1:
+        raise ValueError(f"shape: expected (B, *S) with 2 or 3 axes of space, got {tuple(shape)}")
+    check_number("centre", centre, 0, 1)
+    fraction = per_image("fraction", fraction, batch)
+    check_holds("fraction", fraction, (fraction >= fraction.new_tensor(centre)) & (fraction <= 1),
+                f"{centre:g} (the centre) to 1")
+
+    lines = space[-1]
+    kept = max(1, round(centre * lines))
+    first = lines // 2 - kept // 2
+    lot = normal((batch, lines), generator)
+    lot[:, first:first + kept] = -math.inf                      # the centre always comes first
+    wanted = (fraction.to(lot) * lines).round().clamp_min(kept)
+    measured = lot.argsort(1).argsort(1) < wanted[:, None]
+    return measured.reshape(batch, 1, *[1] * (len(space) - 1), lines).expand(batch, 1, *space)
+
+
+def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma: float | Float[Tensor, "b"], *,
+                  generator: Generator | Sequence[Generator]) -> Complex[Tensor, "b *s"]:
+    r"""$S + n_1 + i\,n_2$, with $n_1, n_2 \sim N(0, \sigma^2)$: the receiver's noise, in k-space or in the image.
+
+    Shapes: the first axis is the batch; a second may hold coils, each with noise of its own. `sigma` is one number or
+    one for each image. Units: `sigma` is in the signal's, and the same in k-space and in the image (`to_kspace`).
+    An empty signal gives an empty signal; sigma 0 gives the signal. `generator`: as `rician_noise`; the magnitude of an
+    image's complex noise is its `rician_noise`. float64 gives complex128, all else complex64.
+    Errors: TypeError for what is no float or complex tensor; ValueError for NaN, a sigma that is negative or not
+    finite, a wrong number of generators.
+    Source: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 10.
+    """
+    _check_signal("signal", signal, "(B, *S)")
+    if signal.ndim == 0:
+        raise ValueError("signal: expected a batch axis, got a single number")
+    sigma = per_image("sigma", sigma, len(signal))
+    signal = at_least_float32(signal)
+    noise = normal((len(signal), 2, *signal.shape[1:]), generator).to(signal.device, signal.real.dtype)
+    return signal + torch.complex(noise[:, 0], noise[:, 1]) * over_image(sigma, signal).to(signal.real.dtype)
+
+
+def magnitude(signal: Complex[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
+    r"""$|S| = \sqrt{\mathrm{Re}(S)^2 + \mathrm{Im}(S)^2}$: what most scanners store; the phase is lost.
+
+    Shapes: as the signal. Units: the signal's. The gradient at 0 is 0. No signal gives none.
+    Errors: TypeError for what is not complex. Chapter 10.
+    """
+    if not isinstance(signal, Tensor) or not signal.is_complex():
+        raise TypeError(f"signal: expected a complex tensor, got {kind_of(signal)}")
+    return signal.abs()
+
+
+def sum_of_squares(coils: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Float[Tensor, "b 1 *s"]:
+    r"""One image of several coils, $M = \sqrt{\sum_{c=1}^{C} |S_c|^2}$. Of complex noise it is non-central chi.
+
+    Shapes: coils `(B, C, *S)`, image `(B, 1, *S)`. Units: the signal's.
+    With noise of $\sigma$ in each coil, $M^2/\sigma^2$ is non-central $\chi^2$ with 2C degrees of freedom and
+    $\sum_c |S_c|^2/\sigma^2$; one coil gives Rice. The gradient at 0 is 0. No image gives none.
+    Errors: TypeError for what is no float or complex tensor; ValueError for other axes, no coil, NaN or infinity.
+    Source: Roemer et al. 1990, doi:10.1002/mrm.1910160203; Constantinides et al. 1997,
+    doi:10.1002/mrm.1910380524. Chapter 10.
+    """
+    _space("coils", coils)
+    if coils.shape[1] == 0:
+        raise ValueError(f"coils: expected at least one, got shape {tuple(coils.shape)}")
+    return torch.linalg.vector_norm(at_least_float32(coils), dim=1, keepdim=True)
 
 
 def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: float | Float[Tensor, "b"], *,
@@ -91,42 +206,45 @@ def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: float | Float[Tensor, 
     if magnitude.ndim == 0 or not magnitude.is_floating_point():
         raise ValueError(f"magnitude: expected a float image with a batch axis, "
                          f"got {tuple(magnitude.shape)} {magnitude.dtype}")
-    sigma = _per_image("sigma", sigma, len(magnitude))
+    sigma = per_image("sigma", sigma, len(magnitude))
     if magnitude.numel() == 0:
         return magnitude
-    low, high = (v.item() for v in magnitude.aminmax())
-    if low < 0:
-        raise ValueError(f"magnitude: expected values of 0 or more, got a minimum of {low:.4g}. A standardised "
-                         f"(z-scored) image is no magnitude: add the noise first, standardise after")
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"magnitude: expected finite values, got a range of {low} to {high}")
-    noise = _normal((len(magnitude), 2, *magnitude.shape[1:]), generator).to(magnitude)
+    check_not_negative("magnitude", magnitude, "A standardised (z-scored) image is no magnitude: add the noise first, "
+                       "standardise after")
+    noise = normal((len(magnitude), 2, *magnitude.shape[1:]), generator).to(magnitude)
     noise = noise * sigma.to(magnitude).reshape(-1, *[1] * magnitude.ndim)
     return torch.sqrt((magnitude + noise[:, 0]).square() + noise[:, 1].square())
 
 
-def _normal(shape: Sequence[int], generator: Generator | Sequence[Generator]) -> Tensor:
-    """Standard normal numbers from the batch's generator, or from each image's own."""
-    if isinstance(generator, Generator):
-        return torch.randn(*shape, generator=generator, device=generator.device)
-    if not isinstance(generator, Sequence) or not all(isinstance(g, Generator) for g in generator):
-        raise TypeError(f"generator: expected a torch.Generator or one for each image, got {type(generator).__name__}")
-    if len(generator) != shape[0]:
-        raise ValueError(f"generator: expected one, or one for each of {shape[0]} images, got {len(generator)}")
-    draws = [torch.randn(*shape[1:], generator=g, device=g.device) for g in generator]
-    return torch.stack(draws) if draws else torch.empty(*shape)
+def _check_times(values: dict[str, Tensor], decay: str) -> None:
+    for name in ("proton_density", "te_ms"):
+        check_holds(name, values[name], values[name] >= 0, "0 or more")
+    for name in (decay, "tr_ms"):
+        check_holds(name, values[name], values[name] > 0, "positive")
+    check_holds("t1_ms", values["t1_ms"], values["t1_ms"] >= 5, "5 ms or more (a smaller one may be in seconds)")
+    check_holds("te_ms", values["te_ms"], values["te_ms"] < values["tr_ms"],
+                "an echo before the next repetition (te < tr)")
 
 
-def _per_image(name: str, value: float | Tensor, batch: int) -> Tensor:
-    """One non-negative number for each image."""
-    value = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float32)
-    if tuple(value.shape) not in ((), (batch,)):
-        raise ValueError(f"{name}: expected one number, or one for each of {batch} images, got {tuple(value.shape)}")
-    _check(name, value, (value >= 0) & value.isfinite(), "0 or more, and finite")
-    return value.expand(batch)
+def _centred(transform: Callable[..., Tensor], signal: Tensor, space: tuple[int, ...]) -> Tensor:
+    """The unitary transform with the origin in the middle of both sides."""
+    signal = at_least_float32(signal)
+    if signal.numel() == 0:                             # MKL knows no empty transform
+        return signal.to(torch.promote_types(signal.dtype, torch.complex64))
+    return torch.fft.fftshift(transform(torch.fft.ifftshift(signal, space), dim=space, norm="ortho"), space)
 
 
-def _check(name: str, value: Tensor, holds: Tensor, expected: str) -> None:
-    if not holds.all():
-        wrong = value.broadcast_to(holds.shape)[~holds].flatten()[0].item()
-        raise ValueError(f"{name}: expected {expected}, got {wrong:.4g}")
+def _space(name: str, signal: Tensor) -> tuple[int, ...]:
+    """The axes of space of `(B, C, *S)`."""
+    _check_signal(name, signal, "(B, C, *S)")
+    if signal.ndim not in (4, 5):
+        raise ValueError(f"{name}: expected (B, C, *S) with 2 or 3 axes of space, got shape {tuple(signal.shape)}")
+    return tuple(range(2, signal.ndim))
+
+
+def _check_signal(name: str, signal: Tensor, shape: str) -> None:
+    if not isinstance(signal, Tensor) or not (signal.is_floating_point() or signal.is_complex()):
+        raise TypeError(f"{name}: expected a float or complex tensor {shape}, got {kind_of(signal)}")
+    if signal.numel():
+        parts = torch.view_as_real(signal.resolve_conj()) if signal.is_complex() else signal
+        check_finite(name, *parts.detach().aminmax())

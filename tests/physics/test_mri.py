@@ -1,13 +1,15 @@
-"""The scanner's physics against closed theory: the signal equation, the coil's field, Rician noise."""
+"""The scanner's physics against closed theory: signal equations, the coil's field, k-space, noise."""
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from medlearn.physics.mri import bias_field, rician_noise, spoiled_gradient_echo
+from medlearn.physics.mri import (bias_field, cartesian_mask, complex_noise, from_kspace, magnitude, rician_noise,
+                                  spin_echo, spoiled_gradient_echo, sum_of_squares, to_kspace)
 
 
 def seeded(seed=0):
@@ -78,6 +80,53 @@ def test_what_no_scanner_does_is_refused(refused, wrong, name):
         spoiled_gradient_echo(**(dict(proton_density=1.0, t1_ms=900.0, t2star_ms=50.0) | SETTINGS | wrong))
 
 
+@pytest.mark.parametrize("signal", [lambda t1: spoiled_gradient_echo(1.0, t1, 50.0, **SETTINGS),
+                                    lambda t1: spin_echo(1.0, t1, 50.0, tr_ms=500.0, te_ms=10.0)],
+                         ids=["gradient echo", "spin echo"])
+def test_a_t1_in_seconds_is_refused(refused, signal):
+    with refused("t1_ms: expected 5 ms or more .* seconds.* got 0.832"):
+        signal(0.832)
+
+
+@settings(max_examples=20, deadline=None)
+@given(t1=st.floats(100, 5000), t2=st.floats(10, 500), tr=st.floats(200, 6000), share=st.floats(0.01, 0.9))
+def test_the_spin_echo_is_the_steady_state_of_the_bloch_equation(t1, t2, tr, share):
+    te, along = share * tr, 1.0
+    relax = lambda along, time: 1 + (along - 1) * math.exp(-time / t1)
+    for _ in range(3):                                     # after the 90 degree pulse nothing is left along the field
+        across, along = along, relax(-relax(0.0, te / 2), tr - te / 2)
+    expected = 0.7 * across * math.exp(-te / t2)
+    tensors = (torch.tensor(v, dtype=torch.float64) for v in (0.7, t1, t2))
+    assert spin_echo(*tensors, tr_ms=tr, te_ms=te).item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_a_short_echo_weights_by_t1_and_a_long_repetition_by_t2():
+    t1, t2 = torch.tensor([4000.0, 1331.0, 832.0]), torch.tensor([1500.0, 110.0, 80.0])
+    weighted_t1 = spin_echo(1.0, t1, t2, tr_ms=500.0, te_ms=10.0)
+    torch.testing.assert_close(weighted_t1, -torch.expm1(-500 / t1) * torch.exp(-10 / t2), rtol=0.05, atol=0)
+    csf, grey, white = weighted_t1
+    assert csf < grey < white
+    csf, grey, white = spin_echo(1.0, t1, t2, tr_ms=8000.0, te_ms=100.0)
+    assert csf > grey > white
+
+
+def test_spin_echo_parameters_broadcast_and_none_gives_none():
+    assert spin_echo(torch.ones(3, 1), torch.full((4,), 900.0), 80.0, tr_ms=500.0, te_ms=10.0).shape == (3, 4)
+    assert spin_echo(torch.ones(0), 900.0, 80.0, tr_ms=500.0, te_ms=10.0).shape == (0,)
+
+
+@pytest.mark.parametrize("wrong", [dict(proton_density=-1.0), dict(t1_ms=0.0), dict(t2_ms=0.0), dict(t2_ms=math.nan),
+                                   dict(tr_ms=-1.0), dict(te_ms=500.0), dict(te_ms=-1.0)], ids=str)
+def test_what_no_spin_echo_does_is_refused(refused, wrong):
+    with refused(f"{next(iter(wrong))}: expected .* got"):
+        spin_echo(**(dict(proton_density=1.0, t1_ms=900.0, t2_ms=80.0, tr_ms=500.0, te_ms=10.0) | wrong))
+
+
+def test_integers_have_no_relaxation_times(refused):
+    with refused("t1_ms.*: expected numbers or float tensors, got torch.int64"):
+        spin_echo(1.0, torch.tensor([900]), 80.0, tr_ms=500.0, te_ms=10.0)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Bias field
 
@@ -127,7 +176,168 @@ def test_a_field_that_cannot_be_is_refused(refused, shape, strength, order):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# k-space
+
+SHAPES = st.sampled_from([(1, 1, 8, 8), (2, 3, 7, 10), (2, 1, 5, 6, 7)])
+
+
+def complex_image(shape, seed=0):
+    return torch.view_as_complex(torch.randn(*shape, 2, generator=seeded(seed), dtype=torch.float64))
+
+
+@settings(max_examples=12, deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_the_transform_is_numpys_unitary_and_its_inverse_is_its_adjoint(shape, seed):
+    x, y = complex_image(shape, seed), complex_image(shape, seed + 1)
+    space = tuple(range(2, len(shape)))
+    expected = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(x.numpy(), space), axes=space, norm="ortho"), space)
+    np.testing.assert_allclose(to_kspace(x).numpy(), expected, atol=1e-12)
+    torch.testing.assert_close(from_kspace(to_kspace(x)), x)
+    torch.testing.assert_close(torch.vdot(to_kspace(x).flatten(), y.flatten()),
+                               torch.vdot(x.flatten(), from_kspace(y).flatten()))
+
+
+def test_a_constant_image_is_one_point_in_the_middle_of_kspace():
+    kspace = to_kspace(torch.ones(1, 1, 6, 9))
+    assert kspace.abs().argmax().item() == 3 * 9 + 4 and kspace[0, 0, 3, 4].real.item() == pytest.approx(math.sqrt(54))
+
+
+@settings(max_examples=25, deadline=None)
+@given(lines=st.integers(1, 60), fraction=st.floats(0.1, 1), centre=st.floats(0, 0.1), seed=st.integers(0, 99))
+def test_the_mask_measures_as_many_whole_lines_as_asked_for_and_the_centre(lines, fraction, centre, seed):
+    mask = cartesian_mask((2, 5, lines), fraction, centre=centre, generator=seeded(seed))
+    kept = max(1, round(centre * lines))
+    first = lines // 2 - kept // 2
+    assert mask.shape == (2, 1, 5, lines) and (mask == mask[:, :, :1]).all()
+    assert mask[..., first:first + kept].all()
+    assert (mask[:, 0, 0].sum(1) == max(kept, round(float(torch.tensor(fraction)) * lines))).all()
+
+
+def test_each_image_has_its_own_fraction_and_generator():
+    fractions = torch.tensor([0.25, 0.5, 1.0])
+    mask = cartesian_mask((3, 8, 9, 64), fractions, generator=[seeded(n) for n in range(3)])
+    assert mask.shape == (3, 1, 8, 9, 64)
+    assert torch.equal(mask.float().flatten(1).mean(1), fractions)
+    assert torch.equal(mask[1:2], cartesian_mask((1, 8, 9, 64), 0.5, generator=[seeded(1)]))
+    assert not torch.equal(mask[1:2], cartesian_mask((1, 8, 9, 64), 0.5, generator=seeded(7)))
+    assert cartesian_mask((0, 8, 8), 0.5, generator=seeded()).shape == (0, 1, 8, 8)
+    assert cartesian_mask((1, 1, 10), 0.7, centre=0.7, generator=seeded()).sum() == 7
+
+
+def test_all_lines_outside_the_centre_are_as_likely():
+    mask = cartesian_mask((4000, 1, 20), 0.4, centre=0.1, generator=seeded())[:, 0, 0]
+    counts = mask.sum(0).double().numpy()
+    outside = np.delete(counts, [9, 10])
+    assert (counts[9:11] == 4000).all()
+    # without replacement the counts vary less than chi-square would have it, so a small p-value is telling
+    assert stats.chisquare(outside).pvalue > 0.01
+
+
+def test_what_was_not_measured_takes_its_share_of_the_noise_along():
+    mask = cartesian_mask((1, 256, 256), 0.25, generator=seeded())
+    noise = from_kspace(mask * complex_noise(torch.zeros(1, 1, 256, 256), 0.2, generator=seeded(1)))
+    assert noise.real.std().item() == pytest.approx(0.2 * math.sqrt(0.25), rel=0.02)
+
+
+@pytest.mark.parametrize("shape, fraction, centre, message", [
+    ((1, 8), 0.5, 0.08, "shape: expected"), ((1, 8, 0), 0.5, 0.08, "shape: expected"),
+    ((1, 8, 8), 1.5, 0.08, "fraction: expected"), ((1, 8, 8), 0.05, 0.08, "fraction: expected 0.08"),
+    ((1, 8, 8), math.nan, 0.08, "fraction: expected"),
+    ((1, 8, 8), 0.5, 1.5, "centre: expected"), ((1, 8, 8), 0.5, math.nan, "centre: expected"),
+    ((2, 8, 8), torch.full((3,), 0.5), 0.08, "fraction: expected"),
+], ids=["one axis", "no line", "above 1", "below the centre", "nan", "centre above 1", "centre nan", "wrong count"])
+def test_a_mask_that_cannot_be_is_refused(refused, shape, fraction, centre, message):
+    with refused(f"{message}.* got"):
+        cartesian_mask(shape, fraction, centre=centre, generator=seeded())
+
+
+@pytest.mark.parametrize("transform", [to_kspace, from_kspace, sum_of_squares])
+def test_only_images_with_space_are_transformed(refused, transform):
+    for wrong in (torch.ones(1, 1, 8, dtype=torch.complex64), torch.ones(1, 1, 4, 4, dtype=torch.int64), None,
+                  torch.full((1, 1, 4, 4), complex(0, math.nan))):
+        with refused("expected .* got"):
+            transform(wrong)
+    assert transform(torch.zeros(0, 2, 4, 4, dtype=torch.complex64)).shape[0] == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Noise
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.float64, torch.float16], ids=str)
+def test_complex_noise_is_gaussian_in_both_channels_and_in_kspace_too(dtype):
+    shape = (1, 1, 200, 200)
+    noise = complex_noise(torch.zeros(shape, dtype=dtype), 0.3, generator=seeded(8))
+    assert noise.dtype == (torch.complex128 if dtype == torch.float64 else torch.complex64)
+    for one in (noise, to_kspace(noise)):
+        for channel in (one.real, one.imag):
+            assert stats.kstest(channel.flatten().numpy(), stats.norm(0, 0.3).cdf).pvalue > 0.01
+        assert abs(np.corrcoef(one.real.flatten(), one.imag.flatten())[0, 1]) < 4 / 200
+
+
+def test_the_magnitude_of_complex_noise_is_rician_noise():
+    image, sigma = torch.rand(3, 1, 8, 9, generator=seeded()), torch.tensor([0.0, 0.1, 0.5])
+    noisy = magnitude(complex_noise(image, sigma, generator=[seeded(n) for n in range(3)]))
+    torch.testing.assert_close(noisy, rician_noise(image, sigma, generator=[seeded(n) for n in range(3)]))
+    phase = torch.polar(torch.ones_like(image), 3 * image)
+    turned = magnitude(complex_noise(image * phase.conj(), 0.1, generator=seeded()))
+    torch.testing.assert_close(complex_noise(phase.conj(), 0.0, generator=seeded()), phase.conj())
+    assert stats.kstest(turned.flatten(), rician_noise(image, 0.1, generator=seeded(1)).flatten()).pvalue > 0.01
+
+
+@pytest.mark.parametrize("coils", [1, 4, 8])
+def test_the_sum_of_squares_is_non_central_chi(coils):
+    signals = torch.linspace(1, 0.2, coils).reshape(1, coils, 1, 1).expand(1, coils, 150, 150)
+    image = sum_of_squares(complex_noise(signals, 0.5, generator=seeded(coils)))
+    assert image.shape == (1, 1, 150, 150)
+    centre = signals[0, :, 0, 0].square().sum().item() / 0.25
+    values = (image / 0.5).square().flatten().double().numpy()
+    assert stats.kstest(values, stats.ncx2(2 * coils, centre).cdf).pvalue > 0.01
+    assert stats.kstest(values, stats.ncx2(2 * coils, 1.2 * centre).cdf).pvalue < 1e-6
+
+
+def test_one_coil_is_the_magnitude_and_both_have_gradients_at_0():
+    signal = torch.zeros(1, 1, 3, 3, dtype=torch.complex64, requires_grad=True)
+    (magnitude(signal).sum() + sum_of_squares(signal).sum()).backward()
+    assert torch.equal(signal.grad, torch.zeros_like(signal))
+    image = complex_image((2, 1, 4, 5))
+    torch.testing.assert_close(sum_of_squares(image), magnitude(image))
+
+
+@pytest.mark.parametrize("signal, sigma", [
+    (torch.full((1, 4), math.nan), 0.1), (torch.full((1, 4), complex(0, math.inf)), 0.1), (torch.ones(1, 4), -0.1),
+    (torch.ones(1, 4), math.nan), (torch.ones(2, 4), torch.ones(3)), (torch.ones(1, 4, dtype=torch.int64), 0.1),
+    (torch.tensor(1.0), 0.1), (None, 0.1),
+], ids=["nan", "inf", "negative sigma", "nan sigma", "wrong count", "integer", "no batch", "none"])
+def test_complex_noise_without_meaning_is_refused(refused, signal, sigma):
+    with refused("expected .* got"):
+        complex_noise(signal, sigma, generator=seeded())
+
+
+def test_a_magnitude_of_no_complex_signal_and_a_sum_of_no_coil_are_refused(refused):
+    with refused("signal: expected a complex tensor, got torch.float32"):
+        magnitude(torch.ones(1, 4))
+    with refused("coils: expected at least one"):
+        sum_of_squares(torch.ones(1, 0, 4, 4))
+    assert complex_noise(torch.zeros(0, 1, 4, 4), 0.1, generator=seeded()).shape == (0, 1, 4, 4)
+
+
+def test_the_scanner_works_under_autocast():
+    image = torch.rand(1, 1, 8, 8, generator=seeded())
+    scan = lambda: sum_of_squares(from_kspace(complex_noise(to_kspace(image), 0.1, generator=seeded())))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = scan()
+    assert low.dtype == torch.float32 and torch.equal(low, scan())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_cpu_generator_gives_the_same_noise_on_a_gpu():
+    image = torch.rand(2, 1, 8, 8)
+    for noise in (rician_noise, complex_noise):
+        here, there = (noise(image.to(d), 0.1, generator=seeded()) for d in ("cpu", "cuda"))
+        torch.testing.assert_close(there.cpu(), here)
+    on_gpu = complex_noise(image.cuda(), 0.1, generator=torch.Generator("cuda").manual_seed(0))
+    assert on_gpu.device.type == "cuda" and magnitude(on_gpu).device.type == "cuda"
+
 
 @pytest.mark.parametrize("signal, sigma", [(0.0, 0.1), (0.2, 0.1), (1.0, 0.05)])
 def test_the_noise_is_rices(signal, sigma):

@@ -1,0 +1,178 @@
+r"""Rice's distribution, a noisy complex signal's magnitude: likelihood, moments, and their inverse (chapter 10)."""
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from medlearn.physics._inputs import at_least_float32, check_holds, check_image, numbers, over_image, per_image
+from medlearn.tasks import kind_of
+
+HIGH_SNR = 15.0     # from here on the correction factor's series is more exact than its formula
+MAGNITUDE = "finite values of 0 or more (a standardised, z-scored image is no magnitude)"
+EXPECTED = {"m": MAGNITUDE, "magnitude": MAGNITUDE, "snr": "0 or more", "mean": "finite values of 0 or more",
+            "nu": "finite values of 0 or more (end a network with softplus)", "sigma": "positive, finite values",
+            "std": "positive, finite values"}
+
+
+def rice_logpdf(m: float | Float[Tensor, "..."], nu: float | Float[Tensor, "..."],
+                sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    r"""$\log p(m \mid \nu, \sigma) = \log (m / \sigma^2) - (m^2 + \nu^2) / 2\sigma^2 + \log I_0(m \nu / \sigma^2)$.
+
+    Shapes: numbers or tensors that broadcast together. Units: m, nu and sigma in the image's. float32 or better.
+    It holds from $\nu = 0$ (Rayleigh) to any SNR and has gradients to all three, at $\nu = 0$ too. At m = 0 the density
+    is 0 and its logarithm $-\infty$; `rician_nll` stays finite there. Empty gives empty.
+    Errors: ValueError for a negative m or nu, a sigma that is not positive, NaN.
+    Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 10.
+    """
+    m, nu, sigma = _checked(m=m, nu=nu, sigma=sigma)
+    return m.log() - 2 * sigma.log() - (m - nu).square() / (2 * sigma.square()) + _log_i0e(m / sigma * (nu / sigma))
+
+
+def rician_nll(nu: Float[Tensor, "b *s"], magnitude: Float[Tensor, "b *s"],
+               sigma: float | Float[Tensor, "b"] | Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
+    r"""A loss for each voxel, $2 \log \sigma + (m - \nu)^2 / 2\sigma^2 - \log[e^{-x} I_0(x)]$ with $x = m\nu / \sigma^2$.
+
+    It is minus `rice_logpdf` without $\log m$, which no parameter moves; so a measured 0 costs a finite amount.
+    Shapes: `nu`, what the network says, `magnitude`, what was measured, and the loss are alike; `sigma` is one number,
+    or one for each image or each voxel. Units: all three in the image's; nats. float32 or better.
+    At $\nu = 0$ the gradient to $\nu$ is 0; at high SNR it is that of the squared error. Empty gives empty.
+    Errors: ValueError for shapes that differ, a negative nu (end the network with `softplus`) or magnitude, a sigma
+    that is not positive, NaN.
+    Source: Sijbers et al. 1998, doi:10.1109/42.712125. Chapter 10.
+    """
+    for name, image in {"nu": nu, "magnitude": magnitude}.items():
+        if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim == 0:
+            raise TypeError(f"{name}: expected a float tensor (B, *S), got {kind_of(image)}")
+    if nu.shape != magnitude.shape:
+        raise ValueError(f"nu: expected shape {tuple(magnitude.shape)}, as the magnitude, got {tuple(nu.shape)}")
+    if not isinstance(sigma, Tensor) or sigma.shape != magnitude.shape:
+        sigma = over_image(per_image("sigma", sigma, len(magnitude)), magnitude)
+    m, nu, sigma = _checked(magnitude=magnitude, nu=nu, sigma=sigma)
+    return 2 * sigma.log() + (m - nu).square() / (2 * sigma.square()) - _log_i0e(m / sigma * (nu / sigma))
+
+
+def rice_mean(nu: float | Float[Tensor, "..."], sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    r"""$E[m] = \sigma \sqrt{\pi/2} \, L_{1/2}(-\nu^2 / 2\sigma^2)$, always above $\nu$: the bias of the magnitude.
+
+    Shapes: numbers or tensors that broadcast together. Units: as nu. 1.25 sigma at nu = 0; about
+    $\nu + \sigma^2 / 2\nu$ from an SNR of 3. Empty gives empty. Errors: ValueError for a negative nu, a sigma that is
+    not positive, NaN. Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
+    """
+    nu, sigma = _checked(nu=nu, sigma=sigma)
+    return sigma * _mean_at(nu / sigma)
+
+
+def rice_variance(nu: float | Float[Tensor, "..."], sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    r"""$\mathrm{Var}[m] = \xi(\nu/\sigma)\,\sigma^2$: $(2 - \pi/2)\,\sigma^2$ without signal, $\sigma^2$ with much.
+
+    Shapes, empty case, errors, source: as `rice_mean`. Units: those of nu, squared. Chapter 10.
+    """
+    nu, sigma = _checked(nu=nu, sigma=sigma)
+    return sigma.square() * _xi(nu / sigma)
+
+
+def koay_factor(snr: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    r"""$\xi(\theta) = \mathrm{Var}[m] / \sigma^2 = 2 + \theta^2 - (\pi/2) L_{1/2}^2(-\theta^2/2)$, $\theta = \nu/\sigma$.
+
+    Shapes: as the input. Units: none, from 0.429 at 0 up to 1. Empty gives empty. Errors: ValueError for a negative
+    SNR or NaN. Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
+    """
+    snr, = _checked(snr=snr)
+    return _xi(snr)
+
+
+def koay_basser(mean: Float[Tensor, "..."],
+                std: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    r"""The $(\nu, \sigma)$ whose magnitude has this mean and this standard deviation: the bias undone, exactly.
+
+    $\sigma = \mathrm{std} / \sqrt{\xi(\theta)}$ and $\nu = \theta\,\sigma$, where at an SNR of $\theta$ the ratio
+    $E[m] / \sqrt{\mathrm{Var}[m]}$ is mean / std.
+    Shapes: alike, or broadcast. Units: the image's. The root is found by bisection to the last bit, without a
+    gradient. A ratio below 1.913, which is Rayleigh's, cannot come from any signal: nu is 0 there. Empty gives empty.
+    Errors: ValueError for a negative mean, a std that is not positive, NaN.
+    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
+    """
+    mean, std = _checked(mean=mean.detach(), std=std.detach())
+    ratio = mean / std
+    low, high = torch.zeros_like(ratio), ratio                      # E[m]/sd is never below theta
+    for _ in range(torch.finfo(ratio.dtype).bits):
+        theta = (low + high) / 2
+        too_low = _mean_at(theta) < ratio * _xi(theta).sqrt()
+        low, high = torch.where(too_low, theta, low), torch.where(too_low, high, theta)
+    sigma = std / _xi(low).sqrt()
+    return low * sigma, sigma
+
+
+def background_sigma(magnitude: Float[Tensor, "b 1 *s"], air: Bool[Tensor, "b *s"], *,
+                     coils: int = 1) -> Float[Tensor, "b"]:
+    r"""The noise, where there is no signal: $\hat\sigma = \sqrt{\langle m^2 \rangle_{\mathrm{air}} / 2C}$, with C coils.
+
+    Shapes: a mask `(B, *S)` of voxels of air for the images `(B, 1, *S)`; one number for each image. Units: the
+    image's. It is the maximum of Rayleigh's likelihood (a sum of squares' for more coils), and differentiable. No
+    image gives none. Errors: ValueError for a magnitude that is negative, an image without air, or whose air is
+    exactly 0 (it was masked, and its noise with it).
+    Source: Henkelman 1985, doi:10.1118/1.595711; Constantinides et al. 1997, doi:10.1002/mrm.1910380524.
+    Chapter 10.
+    """
+    if isinstance(coils, bool) or not isinstance(coils, int) or coils < 1:
+        raise ValueError(f"coils: expected a whole number, 1 or more, got {coils!r}")
+    power = _mean_square(magnitude, "air", air)
+    check_holds("air", power, power > 0, "noise in the air of every image (a masked image has lost it)")
+    return (power / (2 * coils)).sqrt()
+
+
+def background_snr(magnitude: Float[Tensor, "b 1 *s"], tissue: Bool[Tensor, "b *s"], air: Bool[Tensor, "b *s"], *,
+                   coils: int = 1) -> Float[Tensor, "b"]:
+    r"""$\hat\nu / \hat\sigma$ with $\hat\nu^2 = \langle m^2 \rangle_{\mathrm{tissue}} - 2C\hat\sigma^2$, and C coils.
+
+    `background_sigma` of the air is $\hat\sigma$.
+    Shapes: two masks `(B, *S)` for the images `(B, 1, *S)`; one number for each image. Units: none. Tissue that is no
+    brighter than the noise has an SNR of 0. `coils`, no image and errors: as `background_sigma`.
+    Source: $E[m^2] = \nu^2 + 2C\sigma^2$, Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 10.
+    """
+    sigma = background_sigma(magnitude, air, coils=coils)
+    return (_mean_square(magnitude, "tissue", tissue) / sigma.square() - 2 * coils).clamp_min(0).sqrt()
+
+
+def _log_i0e(x: Tensor) -> Tensor:
+    """log of exp(-x) I0(x) for x >= 0. PyTorch takes its slope at 0 for 0; from the right, where x lies, it is -1."""
+    return torch.special.i0e(x + torch.finfo(x.dtype).tiny).log()
+
+
+def _mean_at(theta: Tensor) -> Tensor:
+    """E[m] / sigma; L_1/2(-2y) = exp(-y) [(1 + 2y) I0(y) + 2y I1(y)]."""
+    y = theta.square() / 4
+    return math.sqrt(math.pi / 2) * ((1 + 2 * y) * torch.special.i0e(y) + 2 * y * torch.special.i1e(y))
+
+
+def _xi(theta: Tensor) -> Tensor:
+    """The factor of `koay_factor`; its formula is a small difference of large numbers where the SNR is high."""
+    near = theta.clamp_max(HIGH_SNR)
+    inverse = theta.clamp_min(HIGH_SNR).square().reciprocal()
+    series = 1 - inverse * (1 / 2 + inverse * (1 / 2 + inverse * (11 / 8 + inverse * 51 / 8)))
+    return torch.where(theta < HIGH_SNR, 2 + near.square() - _mean_at(near).square(), series)
+
+
+def _checked(**values: float | Tensor) -> list[Tensor]:
+    """Tensors of float32 or better, of which std and sigma are positive and the others 0 or more."""
+    values = numbers(**values)
+    for name, value in values.items():
+        good = value > 0 if name in ("sigma", "std") else value >= 0
+        check_holds(name, value, good & value.isfinite(), EXPECTED[name])
+    return [at_least_float32(value) for value in values.values()]
+
+
+def _mean_square(magnitude: Tensor, name: str, mask: Tensor) -> Tensor:
+    """The mean of the squared magnitude over each image's mask."""
+    check_image("magnitude", magnitude)
+    m, = _checked(magnitude=magnitude)
+    expected = (len(magnitude), *magnitude.shape[2:])
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected or magnitude.shape[1] != 1:
+        raise ValueError(f"{name}: expected a bool mask {expected} for an image {(len(magnitude), 1, *expected[1:])}, "
+                         f"got {kind_of(mask)} for an image {tuple(magnitude.shape)}")
+    voxels = mask.flatten(1).sum(1)
+    check_holds(name, voxels, voxels > 0, "at least one voxel in each image")
+    return torch.where(mask, m[:, 0].square(), 0).flatten(1).sum(1) / voxels
