@@ -1,19 +1,27 @@
 r"""The pieces that networks are built of, the same in two and in three dimensions."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medlearn.tasks import kind_of
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLVE = {2: F.conv2d, 3: F.conv3d}
 NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}     # faster, and torch carries it through a network
 
 
 class ConvBlock(nn.Sequential):
     r"""$\mathrm{ReLU}(\mathrm{BN}(w * x))$ with a kernel of 3 voxels along each axis: it looks at the neighbours.
 
     Shapes: `(B, in_channels, *S)` to `(B, out_channels, *S)`. There is no bias: the norm brings its own.
+    Several maps count as one, their channels side by side, as in `conv_side_by_side`.
     An empty batch gives an empty batch in evaluation; in training the norm refuses it.
     Errors: ValueError for another `dim` than 2 or 3.
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Chapter 5.
@@ -24,10 +32,68 @@ class ConvBlock(nn.Sequential):
         super().__init__(CONV[dim](in_channels, out_channels, kernel_size=3, padding=1, bias=False),
                          NORM[dim](out_channels), nn.ReLU(inplace=True))
 
+    def forward(self, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c *s"]:
+        conv, norm, relu = self
+        return relu(norm(conv_side_by_side(conv, *maps)))
+
+
+class DoubleConv(nn.Sequential):
+    r"""Two `ConvBlock`s in a row, what a U-Net does at each level: together they see 5 voxels along each axis.
+
+    Shapes: `(B, in_channels, *S)` to `(B, out_channels, *S)`. Several maps, empty batch and errors: as `ConvBlock`.
+    Source: Ronneberger et al. 2015, fig. 1, doi:10.1007/978-3-319-24574-4_28. Chapter 5.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, dim: int = 2):
+        super().__init__(ConvBlock(in_channels, out_channels, dim=dim), ConvBlock(out_channels, out_channels, dim=dim))
+
+    def forward(self, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c *s"]:
+        first, second = self
+        return second(first(*maps))
+
+
+class ResidualBlock(nn.Module):
+    r"""$\mathrm{ReLU}(x + \mathrm{BN}(w_2 * \mathrm{ReLU}(\mathrm{BN}(w_1 * x))))$: two convolutions say what to change.
+
+    Shapes: `(B, in_channels, *S)` to `(B, out_channels, *S)`; where the channels differ, a kernel of one voxel brings
+    $x$ to their number. Several maps, empty batch and errors: as `ConvBlock`.
+    Source: He et al. 2016, fig. 2, doi:10.1109/CVPR.2016.90. Chapter 5.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, dim: int = 2):
+        super().__init__()
+        self.first = ConvBlock(in_channels, out_channels, dim=dim)
+        self.second = nn.Sequential(CONV[dim](out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+                                    NORM[dim](out_channels))
+        self.project = None
+        if in_channels != out_channels:
+            self.project = CONV[dim](in_channels, out_channels, kernel_size=1, bias=False)
+
+    def forward(self, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c *s"]:
+        x = torch.cat(maps, dim=1) if self.project is None else conv_side_by_side(self.project, *maps)
+        return F.relu(x + self.second(self.first(*maps)), inplace=True)
+
+
+def conv_side_by_side(conv: nn.Conv2d | nn.Conv3d, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c ..."]:
+    r"""`conv(cat(maps))` as $w * [x, y] = w_x * x + w_y * y$: the maps are not copied, which saves memory and time.
+
+    Shapes: maps `(B, C_i, *S)` whose $C_i$ add up to the channels that `conv`, padded with zeros, takes. Chapter 5.
+    """
+    if len(maps) == 1:
+        return conv(*maps)
+    weights = conv.weight.split([m.shape[1] for m in maps], dim=1)
+    biases = (conv.bias, *[None] * (len(maps) - 1))
+    first, *others = (CONVOLVE[m.ndim - 2](m, w, bias, conv.stride, conv.padding, conv.dilation)
+                      for m, w, bias in zip(maps, weights, biases))
+    for other in others:
+        first += other                                  # in place: no gradient asks for the parts
+    return first
+
 
 def halve(x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *half"]:
     """The largest of every two voxels along each axis; the last of an odd number stays alone, so none is lost."""
-    return POOL[x.ndim - 2](x, kernel_size=2, ceil_mode=True)
+    with torch.autocast("cpu", enabled=False):          # a CPU's would cast to float32 in 3D, and a maximum is exact
+        return POOL[x.ndim - 2](x, kernel_size=2, ceil_mode=True)
 
 
 def double(x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b c *s"]:
@@ -38,3 +104,31 @@ def double(x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Floa
 def check_dim(dim: int) -> None:
     if isinstance(dim, bool) or dim not in CONV:
         raise ValueError(f"dim: expected 2 or 3, got {dim!r}")
+
+
+def check_counts(**counts: int) -> None:
+    """Refuses numbers of channels, classes and the like that are no whole number of 1 or more."""
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name}: expected a whole number, 1 or more, got {count!r}")
+
+
+def check_widths(widths: Sequence[int]) -> None:
+    """Refuses what is no row of one or more numbers of channels."""
+    if not isinstance(widths, Sequence) or not widths:
+        raise ValueError(f"widths: expected at least one number of channels, got {widths!r}")
+    check_counts(**{f"widths[{level}]": width for level, width in enumerate(widths)})
+
+
+def check_probability(name: str, p: float) -> None:
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
+        raise ValueError(f"{name}: expected a probability, 0..1, got {p!r}")
+
+
+def check_image(image: Tensor, in_channels: int, dim: int) -> None:
+    """Refuses what is no float image `(B, in_channels, *S)` with `dim` axes of space, each of a voxel or more."""
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        raise TypeError(f"image: expected a float tensor, got {kind_of(image)}")
+    if image.ndim != dim + 2 or image.shape[1] != in_channels or 0 in image.shape[2:]:
+        raise ValueError(f"image: expected (B, {in_channels}, *S) with {dim} axes of space, "
+                         f"got shape {tuple(image.shape)}")

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import CONV, POOL, ConvBlock, check_dim, double, halve
+from medlearn.nets.blocks import (CONV, POOL, ConvBlock, check_counts, check_dim, check_image, check_widths, double,
+                                  halve)
 from medlearn.tasks import InstanceSet, kind_of
 
 TISSUES = 4                 # background, CSF, grey and white matter: the classes before the first lesion
@@ -75,13 +76,8 @@ class TaskNet(nn.Module):
                  widths: Sequence[int] = (16, 32, 48, 64)):
         super().__init__()
         check_dim(dim)
-        counts = {"in_channels": in_channels, "classes": classes, "diagnoses": diagnoses}
-        counts.update((f"widths[{i}]", width) for i, width in enumerate(widths))
-        for name, count in counts.items():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ValueError(f"{name}: expected a whole number, 1 or more, got {count!r}")
-        if not widths:
-            raise ValueError("widths: expected at least one level, got none")
+        check_counts(in_channels=in_channels, classes=classes, diagnoses=diagnoses)
+        check_widths(widths)
         self.in_channels, self.dim = in_channels, dim
 
         self.down = nn.ModuleList(nn.Sequential(ConvBlock(above, width, dim=dim), ConvBlock(width, width, dim=dim))
@@ -96,7 +92,7 @@ class TaskNet(nn.Module):
             self.to(memory_format=torch.channels_last)      # faster on a CPU; torch carries it from layer to layer
 
     def forward(self, image: Float[Tensor, "b c *s"]) -> TaskAnswers:
-        self._check(image)
+        check_image(image, self.in_channels, self.dim)
         levels = [self.down[0](image)]
         for block in self.down[1:]:
             levels.append(block(halve(levels[-1])))
@@ -106,13 +102,6 @@ class TaskNet(nn.Module):
             x = block(torch.cat([double(x, like=fine), fine], dim=1))
         return TaskAnswers(self.diagnosis(coarsest.flatten(2).amax(dim=2)),
                            self.semantic(x), self.centre(x), self.offset(x))
-
-    def _check(self, image: Tensor) -> None:
-        if not image.is_floating_point():
-            raise TypeError(f"image: expected a float tensor, got {image.dtype}")
-        if image.ndim != self.dim + 2 or image.shape[1] != self.in_channels or 0 in image.shape[2:]:
-            raise ValueError(f"image: expected (B, {self.in_channels}, *S) with {self.dim} axes of space, "
-                             f"got shape {tuple(image.shape)}")
 
 
 def semantic_target(tissue: Int64[Tensor, "b *s"], lesion: Int64[Tensor, "b *s"]) -> Int64[Tensor, "b *s"]:

@@ -1,0 +1,129 @@
+"""U-Nets beside MONAI's: inference, and forward with backward; 2D is 4 images of 256 x 256, 3D 2 volumes of 96^3.
+
+One channel in, 4 classes out, five levels of the same widths: 32 to 512 in 2D, 16 to 256 in 3D. Every network has batch
+norm, ReLU in place, no biases and channels last, in which MONAI's too are fastest on a CPU. MONAI's UNet halves the image
+in its first convolution and so does a fraction of the arithmetic; it gets twice the widths in 2D and three times in 3D,
+which makes it about equal. Since it has no map of the full size it needs less memory, and there is no bar for that.
+Ours is folded for inference, its batch norms inside the kernels. bfloat16 is `medlearn.autocast`; its bars, beside the
+fastest of MONAI's in float32, are those of a processor with AMX; then it is measured beside MONAI's in bfloat16 as well.
+The networks are different ones and answer differently: here only time and memory are compared.
+"""
+import importlib.util
+from functools import partial
+
+from harness import Case, Side, main
+
+SHAPES = {2: (4, 1, 256, 256), 3: (2, 1, 96, 96, 96)}
+WIDTHS = {2: (32, 64, 128, 256, 512), 3: (16, 32, 64, 128, 256)}
+WIDER = {2: 2, 3: 3}
+CLASSES = 4
+PEERS = ("BasicUNet", "DynUNet", "UNet")
+FASTEST = "DynUNet"                 # in float32
+AS_FAST, TWICE, AS_LEAN = 1.0, 2.0, 1.0
+
+
+def ours(dim):
+    from medlearn.nets.unet import UNet
+
+    return UNet(1, CLASSES, dim=dim, widths=WIDTHS[dim])
+
+
+def monai(dim, name):
+    import torch
+    from monai.networks import nets
+
+    widths, levels = WIDTHS[dim], len(WIDTHS[dim])
+    relu = ("RELU", {"inplace": True})
+    if name == "BasicUNet":
+        net = nets.BasicUNet(dim, 1, CLASSES, features=(*widths, widths[0]), act=relu, norm="batch", bias=False)
+    elif name == "DynUNet":
+        net = nets.DynUNet(dim, 1, CLASSES, kernel_size=[3] * levels, strides=[1] + [2] * (levels - 1),
+                           upsample_kernel_size=[2] * (levels - 1), filters=widths, norm_name="batch", act_name=relu)
+    else:
+        net = nets.UNet(dim, 1, CLASSES, channels=[WIDER[dim] * width for width in widths], strides=[2] * (levels - 1),
+                        num_res_units=2, act=relu, norm="batch", bias=False)
+    return net.to(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[dim])
+
+
+def inference(make, dim, half):
+    import torch
+
+    from medlearn.nets.folding import folded
+    from medlearn.runtime import autocast
+
+    torch.manual_seed(0)
+    net, x = make(dim).eval(), torch.randn(SHAPES[dim])
+    net = folded(net) if make is ours else net
+
+    @torch.inference_mode()
+    def call():
+        with autocast(x.device) if half else torch.autocast("cpu", enabled=False):
+            net(x)
+        return []
+
+    return call
+
+
+def training(make, dim, half):
+    import torch
+
+    from medlearn.runtime import autocast
+
+    torch.manual_seed(0)
+    net, x = make(dim).train(), torch.randn(SHAPES[dim])
+
+    def call():
+        with autocast(x.device) if half else torch.autocast("cpu", enabled=False):
+            logits = net(x)
+        logits.backward(torch.ones_like(logits))
+        net.zero_grad()
+        return []
+
+    return call
+
+
+TASKS = {"inference": inference, "training": training}
+NETS = {"medlearn": ours} | {name: partial(monai, name=name) for name in PEERS}
+for d in SHAPES:
+    for what, prepare in TASKS.items():
+        for who, make in NETS.items():
+            globals().update({f"{who}_{d}_{what}_{precision}": partial(prepare, make, d, precision == "bfloat16")
+                              for precision in ("float32", "bfloat16")})
+
+
+def cases():
+    for d in SHAPES:
+        for what in TASKS:
+            def case(peer, precision, peers_precision, faster=None, leaner=None):
+                beside = f"{peer} in {peers_precision}" if peers_precision != precision else peer
+                return Case(f"{d}D {what} in {precision}, beside {beside}",
+                            Side("medlearn", f"medlearn_{d}_{what}_{precision}"),
+                            Side("monai", f"{peer}_{d}_{what}_{peers_precision}"), faster, leaner)
+
+            leaner = AS_LEAN if (d, what) == (3, "training") else None
+            for peer in PEERS:
+                yield case(peer, "float32", "float32", AS_FAST, leaner if peer != "UNet" else None)
+            yield case(FASTEST, "bfloat16", "float32", TWICE, leaner)
+            for peer in PEERS:
+                yield case(peer, "bfloat16", "bfloat16", None, leaner if peer != "UNet" else None)
+
+
+def sizes():
+    """Of each network its parameters and the multiplications of one pass, counted without computing it."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for d, shape in SHAPES.items():
+        for name, make in NETS.items():
+            with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+                net = make(d).eval()
+                net(torch.zeros(shape))
+            millions = sum(p.numel() for p in net.parameters()) / 1e6
+            yield f"{name} {d}D: {millions:.1f} M parameters, {counter.get_total_flops() / 2e9:.0f} GMAC"
+
+
+if __name__ == "__main__":
+    about = __doc__
+    if all(map(importlib.util.find_spec, ("torch", "monai", "medlearn"))):
+        about += "\n" + ".\n".join(sizes()) + "."
+    main(__file__, "U-Net", about, list(cases()), "pip install monai==1.6.1")

@@ -1,0 +1,146 @@
+"""The pieces that networks are built of, and what they become for inference."""
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from medlearn.nets.blocks import (CONV, ConvBlock, DoubleConv, ResidualBlock, check_counts, check_image,
+                                  check_probability, check_widths, conv_side_by_side, double, halve)
+from medlearn.nets.folding import folded
+
+BLOCKS = (ConvBlock, DoubleConv, ResidualBlock)
+SHAPES = {2: (6, 5), 3: (5, 4, 3)}
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("stride, bias", [(1, False), (2, True)])
+def test_maps_side_by_side_are_convolved_as_their_concatenation(dim, stride, bias):
+    torch.manual_seed(0)
+    conv = CONV[dim](6, 4, 3, padding=1, stride=stride, bias=bias).double()
+    maps = [torch.randn(2, c, *SHAPES[dim], dtype=torch.float64, requires_grad=True) for c in (1, 3, 2)]
+    apart, together = conv_side_by_side(conv, *maps), conv(torch.cat(maps, dim=1))
+    assert torch.allclose(apart, together, atol=1e-14)
+    wanted = [*maps, *conv.parameters()]
+    for a, b in zip(*(torch.autograd.grad(y.square().sum(), wanted) for y in (apart, together)), strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_maps_that_do_not_add_up_to_the_channels_are_refused():
+    with pytest.raises(RuntimeError, match="split"):
+        conv_side_by_side(nn.Conv2d(4, 2, 3), torch.zeros(1, 2, 5, 5), torch.zeros(1, 3, 5, 5))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_takes_several_maps_as_one(block, dim):
+    torch.manual_seed(0)
+    net = block(5, 4, dim=dim).eval()
+    maps = [torch.randn(2, c, *SHAPES[dim]) for c in (2, 3)]
+    assert torch.allclose(net(*maps), net(torch.cat(maps, dim=1)), atol=1e-6)
+
+
+def test_two_convolutions_are_one_after_the_other():
+    torch.manual_seed(0)
+    net, x = DoubleConv(2, 3).eval(), torch.randn(1, 2, 7, 7)
+    assert torch.equal(net(x), net[1](net[0](x)))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_residual_block_that_changes_nothing_gives_back_its_input(dim):
+    torch.manual_seed(0)
+    block, x = ResidualBlock(3, 3, dim=dim), torch.rand(2, 3, *SHAPES[dim])
+    nn.init.zeros_(block.second[1].weight)
+    assert torch.equal(block(x), x)
+
+
+def test_a_residual_block_is_its_formula_and_leaves_its_input_as_it_was():
+    torch.manual_seed(0)
+    block, x = ResidualBlock(2, 3).eval(), torch.randn(1, 2, 6, 6)
+    before = x.clone()
+    assert torch.equal(block(x), (block.project(x) + block.second(block.first(x))).clamp_min(0))
+    assert torch.equal(x, before)
+    x = torch.randn(2, 3, 6, 6, requires_grad=True)
+    ResidualBlock(3, 3)(x).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=3), st.integers(0, 2 ** 32 - 1))
+def test_halving_is_the_largest_of_every_two(shape, seed):
+    x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(seed))
+    odd = [n % 2 for n in reversed(shape)]
+    padded = F.pad(x, [v for o in odd for v in (0, o)], value=-math.inf)
+    for axis in range(2, x.ndim):
+        padded = padded.unflatten(axis, (-1, 2)).amax(axis + 1)
+    assert torch.equal(halve(x), padded)
+    back = double(halve(x), like=x)
+    assert back.shape == x.shape and (back >= x).all()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_halving_and_doubling_keep_the_precision_that_they_are_given(dim):
+    x = torch.randn(1, 2, *SHAPES[dim], dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert halve(x).dtype == double(halve(x), like=x).dtype == torch.bfloat16
+    assert torch.equal(halve(x).float(), halve(x.float()))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_folded_block_answers_as_before_and_has_no_norm(block, dim):
+    torch.manual_seed(0)
+    net = block(2, 3, dim=dim)
+    for _ in range(3):                                          # so that the norms have something to do
+        net(1 + 2 * torch.randn(4, 2, *SHAPES[dim]))
+    net.eval()
+    before, x = {k: v.clone() for k, v in net.state_dict().items()}, torch.randn(2, 2, *SHAPES[dim])
+    small = folded(net.train())
+    assert net.training and not small.training
+    assert torch.allclose(small(x), net.eval()(x), atol=1e-5)
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in small.modules())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_folding_takes_the_simpler_form_that_a_module_offers():
+    class Twice(nn.Module):
+        def plain(self):
+            return nn.Identity()
+    assert isinstance(folded(Twice()), nn.Identity)
+    assert isinstance(folded(nn.Sequential(nn.ReLU(), Twice()))[1], nn.Identity)
+
+
+def test_a_norm_that_follows_no_convolution_stays():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.ReLU(), nn.BatchNorm2d(2))
+    assert [type(m) for m in folded(net)] == [type(m) for m in net]
+
+
+def test_what_no_network_can_be_built_with_is_refused(refused):
+    for name, bad in [("classes", 0), ("classes", True), ("classes", 2.0), ("widths[1]", None)]:
+        with refused(rf"{name.replace('[', r'.')[:7]}.*expected a whole number, 1 or more, got {bad}"):
+            check_counts(**{name: bad})
+    for bad in ((), 3, None, {4, 8}):
+        with refused("widths: expected at least one number of channels"):
+            check_widths(bad)
+    with refused(r"widths\[1\]: expected a whole number"):
+        check_widths([4, 0])
+    for bad in (-0.1, 1.1, math.nan, True, "0.5", None):
+        with refused("dropout: expected a probability"):
+            check_probability("dropout", bad)
+    for block in BLOCKS:
+        with refused("dim: expected 2 or 3, got 1"):
+            block(1, 2, dim=1)
+
+
+def test_an_image_that_does_not_fit_is_refused(refused):
+    good = torch.zeros(2, 3, 4, 5)
+    check_image(good, 3, dim=2)
+    check_image(good[:0], 3, dim=2)
+    for bad, message in [(good.long(), "float tensor, got torch.int64"), (None, "float tensor, got NoneType"),
+                         (good[0], r"\(B, 3, \*S\) with 2 axes of space, got shape \(3, 4, 5\)"),
+                         (good[:, :2], "got shape"), (good[..., :0], "got shape"), (good[..., None], "got shape")]:
+        with refused(f"image: expected .*{message}"):
+            check_image(bad, 3, dim=2)

@@ -1,0 +1,381 @@
+"""The U-Net, and the one of 2015."""
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from medlearn.nets.blocks import double, halve
+from medlearn.nets.folding import folded
+from medlearn.nets.unet import UNet
+from medlearn.nets.unet2015 import UNet2015
+
+SMALL = (4, 6, 8)
+KINDS = {"plain": {}, "no skips": {"skips": False}, "residual": {"residual": True},
+         "deep": {"deep_supervision": True}, "residual, no skips": {"residual": True, "skips": False}}
+kinds = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
+dims = pytest.mark.parametrize("dim", [2, 3])
+
+
+def parameters(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+def image(dim=2, batch=2, channels=1, seed=0):
+    return torch.randn(batch, channels, *(13, 9, 7)[:dim], generator=torch.Generator().manual_seed(seed))
+
+
+def made(**options):
+    torch.manual_seed(0)
+    return UNet(**{"widths": SMALL, **options})
+
+
+def by_hand(net, x):
+    """The figure, with the concatenation written out."""
+    down = [net.down[0](x)]
+    for block in net.down[1:]:
+        down.append(block(halve(down[-1])))
+    y = down.pop()
+    for i in reversed(range(len(down))):
+        y = double(net.narrow[i](y), like=down[i])
+        y = net.up[i](torch.cat([down[i], y], dim=1) if net.skips else y)
+    return net.heads[0](y)
+
+
+# the network
+
+@dims
+@kinds
+def test_the_network_is_its_figure(options, dim):
+    net = made(dim=dim, **options).eval()
+    assert torch.allclose(net(image(dim)), by_hand(net, image(dim)), atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 17), min_size=2, max_size=3), st.integers(1, 4), st.booleans())
+def test_any_size_gets_logits_of_its_size(shape, levels, skips):
+    net = UNet(2, 3, dim=len(shape), widths=(2, 3, 4, 5)[:levels], skips=skips).eval()
+    assert net(torch.zeros(2, 2, *shape)).shape == (2, 3, *shape)
+
+
+def test_the_numbers_of_weights_are_those_of_the_convolutions():
+    for dim, taps in ((2, 9), (3, 27)):
+        pairs = [(1, 4), (4, 4), (4, 6), (6, 6), (6, 8), (8, 8), (12, 6), (6, 6), (8, 4), (4, 4)]
+        weights = sum(taps * a * b + 2 * b for a, b in pairs) + 8 * 6 + 6 * 4 + 4 * 2 + 2
+        assert parameters(UNet(dim=dim, widths=SMALL)) == weights
+    assert parameters(UNet(1, 4)) == 1_797_284 and parameters(UNet(1, 4, dim=3)) == 5_299_940
+
+
+@dims
+def test_a_sixteenth_wider_without_skips_is_as_large_as_with_them(dim):
+    with_skips = parameters(UNet(1, 4, dim=dim))
+    assert parameters(UNet(1, 4, dim=dim, skips=False)) < 0.9 * with_skips
+    wider = parameters(UNet(1, 4, dim=dim, widths=(34, 68, 136, 272), skips=False))
+    assert wider == pytest.approx(with_skips, rel=0.01)
+
+
+def test_without_skips_the_fine_levels_reach_the_answer_through_the_coarsest_alone():
+    for skips in (True, False):
+        net = made(skips=skips).eval()
+        levels = net.encode(image())
+        other = net.decode([torch.randn_like(x) for x in levels[:-1]] + levels[-1:])
+        assert torch.equal(net.decode(levels), other) == (not skips)
+
+
+def test_the_levels_of_the_encoder_halve_and_the_steps_up_double():
+    net = made(dim=3).eval()
+    levels = net.encode(image(3))
+    assert [tuple(x.shape[1:]) for x in levels] == [(4, 13, 9, 7), (6, 7, 5, 4), (8, 4, 3, 2)]
+    answer = net(image(3))
+    while len(levels) > 1:
+        levels = net.merge(levels)
+        assert torch.equal(net.decode(levels), answer)          # from any step on
+    assert levels[0].shape == (2, 4, 13, 9, 7)
+
+
+@dims
+@kinds
+def test_every_parameter_learns(options, dim):
+    net = made(dim=dim, **options)
+    answers = net(image(dim))
+    answers = answers if isinstance(answers, tuple) else (answers,)
+    sum(a.square().sum() for a in answers).backward()
+    still = [name for name, p in net.named_parameters() if not p.grad.abs().sum() > 0]
+    assert not still
+
+
+@dims
+def test_moving_the_image_by_the_jump_moves_the_answer(dim):
+    net, x = made(dim=dim, widths=(3, 4)).eval(), torch.randn(1, 1, *[32] * dim)
+    inner = (..., *[slice(13, -13)] * dim)                      # far enough from what rolls over the border
+    there_and_back = {shift: net(x.roll(shift, dims=2)).roll(-shift, dims=2)[inner] for shift in (0, 1, 2)}
+    assert torch.allclose(there_and_back[2], there_and_back[0], atol=1e-5)
+    assert not torch.allclose(there_and_back[1], there_and_back[0], atol=1e-5)
+
+
+def test_a_volume_of_one_layer_gets_the_answer_of_its_slice():
+    flat, solid = made(residual=True), made(dim=3, residual=True)
+    weights = solid.state_dict()
+    for name, value in flat.state_dict().items():
+        if weights[name].ndim == 5:                             # 2D kernels, in the middle layer of 3D ones
+            weights[name].zero_()
+            weights[name][:, :, weights[name].shape[2] // 2] = value
+        else:
+            weights[name].copy_(value)
+    assert torch.allclose(solid.eval()(image()[:, :, None])[:, :, 0], flat.eval()(image()), atol=1e-5)
+
+
+@dims
+def test_a_deeply_supervised_network_answers_at_each_level_while_it_trains(dim):
+    net = made(classes=3, dim=dim, deep_supervision=True, widths=(4, 6, 8, 10))
+    fine, middle, coarse = net(image(dim))
+    sizes = [(13, 9, 7), (7, 5, 4), (4, 3, 2)]
+    assert [tuple(a.shape) for a in (fine, middle, coarse)] == [(2, 3, *size[:dim]) for size in sizes]
+    net.eval().heads[1] = nn.Module()                           # it has no answer, and is not asked
+    assert net(image(dim)).shape == (2, 3, *sizes[0][:dim])
+    assert len(made(deep_supervision=True, widths=(4,))(image())) == 1
+
+
+@dims
+@kinds
+def test_a_folded_network_answers_as_before(options, dim):
+    net = made(dim=dim, **options)
+    for seed in range(3):
+        net(image(dim, seed=seed))
+    net.eval()
+    assert torch.allclose(folded(net)(image(dim)), net(image(dim)), atol=1e-5)
+
+
+# dropout
+
+def active(net):
+    return [d.p for d in net.dropout]
+
+
+def test_dropout_is_where_it_was_asked_for():
+    assert active(UNet()) == [0, 0, 0, 0]
+    assert active(UNet(dropout=0.3)) == [0, 0, 0, 0.3]
+    assert active(UNet(dropout=(0.1, 0, 0.2, 0))) == [0.1, 0, 0.2, 0]
+
+
+@pytest.mark.parametrize("level", range(3))
+def test_chance_begins_at_the_level_that_drops(level):
+    net = made(dropout=[0.5 if i == level else 0.0 for i in range(3)]).eval()
+    net.dropout.train()                                         # and the norms rest
+    levels, again = net.encode(image()), net.encode(image())
+    while len(levels) > level + 1:
+        levels, again = net.merge(levels), net.merge(again)
+    assert all(torch.equal(a, b) for a, b in zip(levels, again, strict=True))
+    assert not torch.equal(net.decode(levels), net.decode(levels))
+
+
+def test_dropout_rests_in_evaluation_and_follows_the_seed_in_training():
+    net = made(dropout=(0.5, 0.5, 0.5))
+    def run():
+        torch.manual_seed(7)
+        return net(image())
+    assert torch.equal(run(), run()) and not torch.equal(run(), net(image()))
+    net.eval()
+    assert torch.equal(net(image()), net(image()))
+
+
+# precision, memory, state
+
+@dims
+def test_autocast_changes_the_answer_by_rounding_only(dim):
+    net = made(dim=dim, residual=True).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = net(image(dim))
+    exact = net(image(dim))
+    assert rounded.dtype == torch.bfloat16
+    assert torch.allclose(rounded.float(), exact, atol=0.05 * exact.abs().max().item())
+
+
+def test_the_same_seed_gives_the_same_network_and_the_same_gradients():
+    def step():
+        net = made()
+        net(image()).square().sum().backward()
+        return [p.grad for p in net.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(step(), step(), strict=True))
+
+
+def test_a_saved_network_comes_back_whole(tmp_path):
+    net, other = made(), UNet(widths=SMALL)
+    net(image())
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    other.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    assert torch.equal(net.eval()(image()), other.eval()(image()))
+
+
+@dims
+def test_the_weights_lie_channels_last(dim):
+    memory_format = {2: torch.channels_last, 3: torch.channels_last_3d}[dim]
+    net = made(dim=dim)
+    assert net.up[0][0][0].weight.is_contiguous(memory_format=memory_format)
+    assert net.encode(image(dim))[-1].is_contiguous(memory_format=memory_format)
+
+
+def test_an_empty_batch_gets_an_empty_answer():
+    for net in (made().eval(), made(dim=3, residual=True).eval(), UNet2015(widths=SMALL).eval()):
+        x = torch.zeros(0, 1, *[44] * getattr(net, "dim", 2))
+        assert len(net(x)) == 0
+
+
+COMPILED = """
+import torch
+from medlearn.nets.unet import UNet
+
+torch.manual_seed(0)
+net, x = UNet(widths=(4, 6), residual=True, deep_supervision=True, dropout=0.1), torch.randn(2, 1, 13, 9)
+fused, gradients = torch.compile(net, fullgraph=True, backend="eager"), []
+for run in (net, fused):
+    torch.manual_seed(1)
+    net.zero_grad()
+    sum(answer.square().mean() for answer in run(x)).backward()
+    gradients.append([p.grad.clone() for p in net.parameters()])
+torch.testing.assert_close(*gradients)
+net.eval()
+torch.testing.assert_close(fused(x), net(x))
+print("the same")
+"""
+
+
+def test_the_compiled_network_is_in_one_piece_and_learns_and_answers_the_same():
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == "the same\n", done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_it_answers_on_a_gpu_as_on_the_cpu():
+    net = made(dim=3, residual=True).eval()
+    here = net(image(3))
+    assert torch.allclose(net.cuda()(image(3).cuda()).cpu(), here, atol=1e-3)
+
+
+# the network of 2015
+
+def test_the_network_of_2015_has_its_weights_and_sizes():
+    net = UNet.ronneberger2015().eval()
+    assert isinstance(net, UNet2015) and parameters(net) == 31_030_658
+    with torch.device("meta"):
+        assert UNet.ronneberger2015(1, 2).eval()(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+    assert [tuple(block[2].weight.shape[:2]) for block in net.down] == [(n, n) for n in (64, 128, 256, 512, 1024)]
+
+
+def test_it_starts_as_the_paper_says():
+    torch.manual_seed(0)
+    net = UNet.ronneberger2015()
+    for weight, incoming in [(net.down[1][2].weight, 9 * 128), (net.up[0][0].weight, 9 * 1024),
+                             (net.up_convs[0].weight, 1024)]:
+        assert weight.std().item() == pytest.approx(math.sqrt(2 / incoming), rel=0.01)
+        assert abs(weight.mean().item()) < 1e-3
+    assert all(p.eq(0).all() for name, p in net.named_parameters() if name.endswith("bias"))
+    torch.manual_seed(0)
+    x = torch.randn(1, 1, 188, 188)
+    spread = [level.std().item() for level in net.eval().encode(x)]
+    assert max(spread) < 4 * min(spread)                        # what the start is for: no level fades or bursts
+
+
+@pytest.mark.parametrize("levels, size", [(1, 5), (2, 20), (3, 44), (4, 100), (5, 188), (5, 204)])
+def test_what_it_gives_is_the_middle(levels, size):
+    net = UNet2015(widths=(3, 4, 5, 6, 7)[:levels]).eval()
+    x = torch.randn(1, 1, size, size + net.step, requires_grad=True)
+    rim = 12 * 2 ** (levels - 1) - 8
+    y = net(x)
+    assert y.shape == (1, 2, size - rim, size + net.step - rim)
+
+
+def positive(net):
+    """The same layers with weights that cancel nothing, and pools that let every value through."""
+    for p in net.parameters():
+        nn.init.constant_(p, 0.01)
+    return net
+
+
+def test_a_value_of_its_bottleneck_looks_at_140_pixels_every_16(monkeypatch):
+    monkeypatch.setattr(F, "max_pool2d", F.avg_pool2d)
+    net = positive(UNet2015(widths=(1, 1, 1, 1, 1)).double()).eval()
+    x = torch.rand(1, 1, 572, 572, dtype=torch.float64, requires_grad=True)
+    coarsest = net.encode(x)[-1]
+    assert coarsest.shape[2:] == (28, 28)
+    seen = [torch.autograd.grad(coarsest[0, 0, 14, i], x, retain_graph=True)[0].abs().sum((0, 1, 2)).nonzero()
+            for i in (14, 15)]
+    assert len(seen[0]) == 140 and (seen[0][-1] - seen[0][0]).item() == 139
+    assert (seen[1][0] - seen[0][0]).item() == 16
+
+
+def test_up_convolution_crop_and_concatenation_are_those_of_the_figure():
+    torch.manual_seed(0)
+    net, x = UNet2015(widths=(3, 5)).eval(), torch.randn(1, 1, 20, 24)
+    fine, coarse = net.encode(x)
+    up = F.conv_transpose2d(coarse, net.up_convs[0].weight, net.up_convs[0].bias, stride=2)
+    assert fine.shape[2:] == (16, 20) and up.shape[2:] == (8, 12)
+    y = net.up[0](torch.cat([fine[:, :, 4:-4, 4:-4], up], dim=1))
+    assert torch.equal(net(x), net.head(y))
+
+
+def test_its_dropout_is_at_the_end_of_the_contracting_path_and_in_training_alone():
+    torch.manual_seed(0)
+    net, x = UNet2015(widths=(3, 3, 3, 3, 3)), torch.randn(1, 1, 188, 188)
+    a, b = net.encode(x), net.encode(x)
+    assert [torch.equal(u, v) for u, v in zip(a, b)] == [True, True, True, False, False]
+    assert torch.equal(net.eval()(x), net(x))
+    still = UNet2015(widths=(3, 3, 3), dropout=0)
+    x = torch.randn(1, 1, 44, 44)
+    assert torch.equal(still(x), still(x))
+
+
+# what is refused
+
+def test_a_network_that_cannot_be_is_refused(refused):
+    for options, message in [({"in_channels": 0}, "in_channels: expected a whole number"),
+                             ({"classes": 1.5}, "classes: expected a whole number"),
+                             ({"dim": 1}, "dim: expected 2 or 3, got 1"), ({"dim": True}, "dim: expected 2 or 3"),
+                             ({"widths": ()}, "widths: expected at least one"),
+                             ({"widths": (4, 0)}, r"widths\[1\]: expected a whole number, 1 or more, got 0"),
+                             ({"dropout": 1.5}, "dropout: expected a probability, 0..1, got 1.5"),
+                             ({"dropout": "half"}, r"dropout\[0\]: expected a probability"),
+                             ({"dropout": None}, "dropout: expected a probability"),
+                             ({"dropout": (0.1, 0.2)}, "each of 4 levels, got 2"),
+                             ({"dropout": (0, 0, -0.1, 0)}, r"dropout\[2\]: expected a probability")]:
+        with refused(message):
+            UNet(**options)
+    for options, message in [({"in_channels": 0}, "in_channels"), ({"classes": 0}, "classes"), ({"widths": ()}, "widths"),
+                             ({"dropout": 2}, "dropout: expected a probability")]:
+        with refused(message):
+            UNet2015(**options)
+
+
+def test_an_image_that_does_not_fit_is_refused(refused):
+    for net in (made(in_channels=2), UNet2015(2, widths=SMALL)):
+        good = torch.zeros(1, 2, 44, 44)
+        for bad, message in [(good.int(), "float tensor, got torch.int32"), (good[0], r"got shape \(2, 44, 44\)"),
+                             (good[:, :1], r"\(B, 2, \*S\) with 2 axes of space, got shape \(1, 1,"), (good[..., :0], "got shape"),
+                             (good[..., None], "got shape")]:
+            with refused(f"image: expected .*{message}"):
+                net(bad)
+
+
+def test_levels_of_another_network_are_refused(refused):
+    net = made().eval()
+    levels = net.encode(image())
+    with refused("levels: expected 2 to 3 maps, got 1"):
+        net.merge(levels[:1])
+    for bad in ([], levels * 2):
+        with refused(f"levels: expected 1 to 3 maps, got {len(bad)}"):
+            net.decode(bad)
+
+
+def test_a_size_that_cannot_be_halved_evenly_is_refused_and_the_nearest_are_named(refused):
+    net = UNet2015(widths=(2, 2, 2, 2, 2)).eval()
+    for size, message in [(512, "got 512; nearest: 508 or 524"), (573, "nearest: 572 or 588"), (187, "nearest: 188$"),
+                          (1, "nearest: 188$"), (189, "nearest: 188 or 204")]:
+        with refused(f"expected W of 188 .* 16 m pixels.*{message}"):
+            net(torch.zeros(1, 1, 572, size))
+    with refused("expected H"):
+        net(torch.zeros(1, 1, 570, 572))
