@@ -97,11 +97,13 @@ def hausdorff(distances: SurfaceDistances) -> float:
 def hausdorff95(distances: SurfaceDistances, *, convention: Convention = "directed") -> float:
     r"""HD95, the distance that 95 % of the surface does not exceed, $\max\{P_{95}\,d(a, B), P_{95}\,d(b, A)\}$.
 
-    Units: mm. There is no one HD95; a number needs its convention beside it:
+    Units: mm. There is no one HD95; a number needs its convention beside it.
+
     - `"directed"`: the larger of the two sides' percentiles. With `measure="voxels"` it is MONAI's, with
       `measure="area"` DeepMind's, where 95 % of the area counts.
     - `"pooled"`: one percentile of both sides together, so that the larger surface has more to say; with
       `measure="voxels"` it is medpy's.
+
     Percentiles of voxels are interpolated linearly, as NumPy's; the one of the area is the least distance within which
     95 % of it lie. One mask empty: inf, where MONAI has NaN and leaves the miss out of its mean. Both empty: NaN.
     Errors: ValueError for another convention.

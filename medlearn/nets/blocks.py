@@ -38,7 +38,7 @@ class ConvBlock(nn.Sequential):
 
 
 class DoubleConv(nn.Sequential):
-    r"""Two `ConvBlock`s in a row, what a U-Net does at each level: together they see 5 voxels along each axis.
+    r"""Two of `ConvBlock` in a row, as a U-Net has on each level: together they see 5 voxels along each axis.
 
     Shapes: `(B, in_channels, *S)` to `(B, out_channels, *S)`. Several maps, empty batch and errors: as `ConvBlock`.
     Source: Ronneberger et al. 2015, fig. 1, doi:10.1007/978-3-319-24574-4_28. Chapter 5.

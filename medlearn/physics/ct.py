@@ -1,0 +1,270 @@
+r"""Computed tomography: Hounsfield units, the photons that are counted, and the noise of a lower dose (chapter 9)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from medlearn.physics._inputs import (at_least_float32, check_finite, check_holds, check_image, check_number, normal,
+                                      over_image, per_image)
+from medlearn.physics.projection import WINDOWS, ParallelBeam
+from medlearn.tasks import kind_of
+
+MU_WATER_PER_MM = 0.0193        # at 70 keV, about the mean of a beam of 120 kV
+HU_RANGE = (-1500.0, 40000.0)   # air with its noise, and metal on an extended scale
+LARGEST_MU_PER_MM = 5.0         # lead has about 4
+LARGEST_LINE_INTEGRAL = 50.0    # 2.6 m of water: no dose sends a photon through that
+VIEWS = 180                     # of the scan that `low_dose` imagines
+SLAB = 16                       # slices of a volume that `low_dose` has in hand at a time
+
+
+class LogCounts(NamedTuple):
+    """Measured line integrals and the variance of each, infinite where no photon arrived. Chapter 9."""
+
+    line_integrals: Float[Tensor, "b *s"]
+    variance: Float[Tensor, "b *s"]
+
+
+# Hounsfield units ----------------------------------------------------------------------------------------------------
+
+def hu_to_attenuation(image_hu: Float[Tensor, "..."], mu_water_per_mm: float = MU_WATER_PER_MM) -> Float[Tensor, "..."]:
+    r"""Attenuation from Hounsfield units, $\mu = \mu_w (1 + \mathrm{HU} / 1000)$: water is 0 HU, air -1000 HU.
+
+    Shapes: any. Units: HU in, 1/mm out. Below -1000 HU, which only noise is, attenuation is negative. Empty gives
+    empty.
+    Errors: TypeError for what is no float tensor; ValueError for NaN, values outside -1500..40000 HU (such as the
+    padding beyond the field of view), and for an image that varies by less than 20 HU about 0, which is one in other
+    units.
+    Source: Hounsfield 1973, doi:10.1259/0007-1285-46-552-1016; 0.0193/mm, Hubbell and Seltzer 1995, NISTIR 5632.
+    Chapter 9.
+    """
+    _check_hu(image_hu)
+    check_number("mu_water_per_mm", mu_water_per_mm, 0.001, 1, "per mm")
+    return mu_water_per_mm * (1 + at_least_float32(image_hu) / 1000)
+
+
+def attenuation_to_hu(mu_per_mm: Float[Tensor, "..."],
+                      mu_water_per_mm: float = MU_WATER_PER_MM) -> Float[Tensor, "..."]:
+    r"""$\mathrm{HU} = 1000 \, (\mu - \mu_w) / \mu_w$, back from attenuation to Hounsfield units.
+
+    Shapes: any. Units: 1/mm in, HU out. Empty gives empty.
+    Errors: TypeError for what is no float tensor; ValueError for NaN, values beyond 5/mm either way (no body has that),
+    water outside 0.001..1 per mm.
+    Source: as `hu_to_attenuation`. Chapter 9.
+    """
+    _check_within("mu_per_mm", mu_per_mm, LARGEST_MU_PER_MM, "attenuation in 1/mm, and no image in HU,")
+    check_number("mu_water_per_mm", mu_water_per_mm, 0.001, 1, "per mm")
+    return 1000 * (at_least_float32(mu_per_mm) - mu_water_per_mm) / mu_water_per_mm
+
+
+# Photons -------------------------------------------------------------------------------------------------------------
+
+def expected_counts(line_integrals: Float[Tensor, "b *s"], i0: float | Float[Tensor, "b"]) -> Float[Tensor, "b *s"]:
+    r"""Beer-Lambert: of $I_0$ photons, $\bar N = I_0 e^{-p}$ come through on average.
+
+    Shapes: the first axis is the batch; `i0` is one number or one for each image.
+    Units: photons in each ray; line integrals have none. An empty batch gives an empty answer.
+    Errors: TypeError for what is no float tensor; ValueError for NaN, line integrals beyond 50 either way (an image in
+    HU was projected, or one in 1/cm with a pixel in mm), an `i0` that is not positive.
+    Source: Beer 1852, doi:10.1002/andp.18521620505. Chapter 9.
+    """
+    _check_within("line_integrals", line_integrals, LARGEST_LINE_INTEGRAL,
+                  "line integrals of attenuation (an image in HU goes through hu_to_attenuation before it is projected),")
+    line_integrals = at_least_float32(line_integrals)
+    return over_image(_positive_per_image("i0", i0, line_integrals), line_integrals) * torch.exp(-line_integrals)
+
+
+def photon_counts(line_integrals: Float[Tensor, "b *s"], i0: float | Float[Tensor, "b"], *,
+                  electronic_sd: float | Float[Tensor, "b"] = 0.0,
+                  generator: Generator | Sequence[Generator]) -> Float[Tensor, "b *s"]:
+    r"""What the detector reads: $N = \mathrm{Poisson}(I_0 e^{-p}) + \mathcal{N}(0, \sigma_e^2)$.
+
+    Shapes: the first axis is the batch; `i0` and `electronic_sd` are one number or one for each image.
+    Units: photons; `electronic_sd` too, for the noise of the electronics. Without it the counts are whole numbers.
+    A dense path starves: a ray may bring no photon at all, and with electronic noise its reading may be below 0.
+    Nothing is cut off here; `log_transform` says what becomes of it. An empty batch gives an empty answer.
+    `generator`: one for the batch, or one for each image, which then does not depend on its neighbours. Counts are
+    drawn on the generator's device, so a CPU generator gives the same counts to a sinogram on a GPU.
+    Errors: as `expected_counts`; ValueError for an `electronic_sd` that is negative or not finite.
+    Source: Poisson and Gaussian parts, Whiting et al. 2006, doi:10.1118/1.2230762. Chapter 9.
+    """
+    mean = expected_counts(line_integrals, i0).detach()
+    sigma = over_image(per_image("electronic_sd", electronic_sd, len(mean)), mean).to(mean)
+    electronic = sigma * normal(mean.shape, generator).to(mean)
+    return _poisson(mean, generator) + electronic
+
+
+def log_transform(counts: Float[Tensor, "b *s"], i0: float | Float[Tensor, "b"], *,
+                  electronic_sd: float | Float[Tensor, "b"] = 0.0) -> LogCounts:
+    r"""Measured line integrals $\hat p = \ln(I_0 / N)$ and their variance $(N + \sigma_e^2) / N^2$, for photons alone $1 / N$.
+
+    Shapes: the first axis is the batch; `i0` and `electronic_sd` are one number or one for each image.
+    Units: photons in, none out. The variance is that of the first order, with the count in the place of its mean: good
+    to a few percent from 20 photons on.
+    A starved ray, with less than one photon, has no logarithm. It is read as if half a photon had come, the largest
+    line integral that can be told, and its variance is infinite: `weighted_least_squares` then gives it no weight,
+    while `fbp` makes a streak of it. An empty batch gives empty answers.
+    Errors: TypeError for what is no float tensor; ValueError for NaN, an `i0` that is not positive, an
+    `electronic_sd` that is negative, counts below 0 that no electronic noise explains (ten standard deviations of it).
+    Source: Macovski 1983, Medical Imaging Systems, ch. 3; Thibault et al. 2006, doi:10.1117/12.660281. Chapter 9.
+    """
+    _check_finite("counts", counts)
+    counts = at_least_float32(counts)
+    i0, sigma = (over_image(value, counts) for value in (
+        _positive_per_image("i0", i0, counts), per_image("electronic_sd", electronic_sd, len(counts)).to(counts)))
+    check_holds("counts", counts, counts >= -10 * sigma, "0 or more, but for electronic noise (electronic_sd)")
+    starved = counts < 1
+    photons = torch.where(starved, 0.5, counts)
+    variance = torch.where(starved, torch.inf, (photons + sigma.square()) / photons.square())
+    return LogCounts(torch.log(i0 / photons), variance)
+
+
+# Likelihoods ---------------------------------------------------------------------------------------------------------
+
+def poisson_nll(expected: Float[Tensor, "*s"], counts: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    r"""$-\ln P(N \mid \bar N) = \bar N - N \ln \bar N + \ln N!$ of each ray; its `.mean()` is a loss.
+
+    Shapes: both alike, any. Units: nats. The gradient is $1 - N / \bar N$, and 1 where no photon was counted, also at
+    $\bar N = 0$, where the value is 0. Computed in float32 or better. Empty gives empty.
+    Errors: TypeError for what is no float tensor; ValueError for shapes that differ, NaN, negative counts or means,
+    and a mean of 0 where photons were counted, which cannot be.
+    Source: Lange and Carson 1984, J Comput Assist Tomogr 8:306-316. Chapter 9.
+    """
+    for name, value in {"expected": expected, "counts": counts}.items():
+        _check_finite(name, value)
+    _check_same_shape("counts", counts, expected, "the expected ones")
+    check_holds("counts", counts, counts >= 0, "0 or more (readings with electronic noise: weighted_least_squares)")
+    possible = (expected > 0) | (expected == 0) & (counts == 0)
+    check_holds("expected", expected, possible, "a mean above 0 where photons were counted")
+    expected, counts = at_least_float32(expected), at_least_float32(counts)
+    # where nothing was counted there is no logarithm to take, and no 0 * inf in the gradient
+    log_mean = torch.where(counts > 0, expected, 1).log()
+    return expected - counts * log_mean + torch.lgamma(counts + 1)
+
+
+def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[Tensor, "*s"],
+                           variance: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    r"""$(p - \hat p)^2 / (2 \, \mathrm{Var}\,\hat p)$ of each ray: the likelihood to second order.
+
+    Shapes: all alike, any. `measured` and `variance` are those of `log_transform`; a ray of infinite variance counts
+    for nothing, and has no gradient. Units: none; the `.mean()` is a loss. Empty gives empty.
+    Errors: TypeError for what is no float tensor; ValueError for shapes that differ, NaN, a variance that is not
+    positive.
+    Source: Sauer and Bouman 1993, doi:10.1109/78.193196. Chapter 9.
+    """
+    for name, value in {"line_integrals": line_integrals, "measured": measured}.items():
+        _check_finite(name, value)
+    _check_float("variance", variance)
+    for name, value in {"measured": measured, "variance": variance}.items():
+        _check_same_shape(name, value, line_integrals, "the line integrals")
+    check_holds("variance", variance, variance > 0, "a positive number, or infinity")
+    return (at_least_float32(line_integrals) - measured).square() / (2 * variance)
+
+
+# Augmentation --------------------------------------------------------------------------------------------------------
+
+def low_dose(image_hu: Float[Tensor, "b c *s"], dose_fraction: float | Float[Tensor, "b"], *,
+             pixel_mm: float | Float[Tensor, "b"], i0: float | Float[Tensor, "b"] = 1e6,
+             electronic_sd: float | Float[Tensor, "b"] = 0.0, window: str = "hann",
+             generator: Generator | Sequence[Generator]) -> Float[Tensor, "b c *s"]:
+    r"""An image at a fraction $\alpha$ of its dose: $x + \mathrm{FBP}(n)$, $\mathrm{Var}\, n = (1 - \alpha) / \alpha \bar N$.
+
+    Shapes: `(B, C, *S)` with array axes (x, y) or (x, y, z), each slice across z being a scan; the parameters are one
+    number or one for each image. Units: HU, and mm for the width of a pixel, square in x and y.
+    `i0` is the photons in a ray at full dose, in a scan of 180 views; `electronic_sd` the electronics' noise in
+    photons, which adds $\frac{\sigma_e^2}{\bar N^2}(\alpha^{-2} - 1)$; `window` is the reconstruction's, in `WINDOWS`.
+    Only the missing noise is added, so the image's own is not counted twice; it is coloured and streaked as in a
+    scan, and stronger behind dense paths. A ray with less than one photon left gets the noise of one: the logarithm
+    knows no more. The noise is a constant to the gradient, which passes through as it is. Fraction 1 gives the image
+    itself, an empty batch an empty one; half precision is computed in float32.
+    `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
+    Errors: as `hu_to_attenuation`; ValueError for other axes, a fraction outside 0..1 or 0 itself, parameters that
+    are not positive, a window that is not there.
+    Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891; Zabic et al. 2013, doi:10.1118/1.4789628. Chapter 9.
+    """
+    check_image("image_hu", image_hu)
+    _check_hu(image_hu)
+    if window not in WINDOWS:
+        raise ValueError(f"window: expected one of {', '.join(WINDOWS)}, got {window!r}")
+    volume = image_hu.ndim == 5
+    slices = image_hu.movedim(-1, 2).flatten(1, 2) if volume else image_hu
+    values = at_least_float32(slices.detach())
+    alpha, pixel, photons = (over_image(_positive_per_image(name, value, values), values) for name, value in (
+        ("dose_fraction", dose_fraction), ("pixel_mm", pixel_mm), ("i0", i0)))
+    sigma = over_image(per_image("electronic_sd", electronic_sd, len(values)), values).to(values)
+    check_holds("dose_fraction", alpha, alpha <= 1, "a fraction of the dose, 1 at most")
+    if image_hu.numel() == 0:
+        return image_hu
+
+    def missing_noise(part: Tensor) -> Tensor:
+        x, y = part.shape[2:]
+        scanner = _scanner(max(x, y))
+        square = F.pad(1 + part / 1000, (0, max(x - y, 0), 0, max(y - x, 0)))       # with air; in units of water's mu
+        line_integrals = scanner.project(square) * MU_WATER_PER_MM * pixel
+        mean = torch.maximum(photons * torch.exp(-line_integrals), 1 / alpha)
+        variance = (1 / alpha - 1) / mean + (alpha ** -2 - 1) * (sigma / mean).square()
+        noise = variance.sqrt() * normal(mean.shape, generator).to(mean)
+        return scanner.fbp(noise, window)[..., :x, :y] * (1000 / MU_WATER_PER_MM) / pixel
+
+    noisy = slices + torch.cat([missing_noise(part) for part in values.split(SLAB, dim=1)], dim=1).to(slices.dtype)
+    return noisy.unflatten(1, (image_hu.shape[1], -1)).movedim(2, -1) if volume else noisy
+
+
+@lru_cache(maxsize=2)
+def _scanner(size: int) -> ParallelBeam:
+    return ParallelBeam(size, torch.arange(VIEWS) * 180 / VIEWS)
+
+
+def _poisson(mean: Tensor, generator: Generator | Sequence[Generator]) -> Tensor:
+    """Counts from the batch's generator, or from each image's own."""
+    if isinstance(generator, Generator):
+        return torch.poisson(mean.to(generator.device), generator).to(mean)
+    return torch.stack([_poisson(m, g) for m, g in zip(mean, generator)]) if len(mean) else mean
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+def _check_float(name: str, value: Tensor) -> None:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"{name}: expected a float tensor, got {kind_of(value)}")
+
+
+def _check_finite(name: str, value: Tensor) -> None:
+    _check_float(name, value)
+    if value.numel():
+        check_finite(name, *value.detach().aminmax())
+
+
+def _check_within(name: str, value: Tensor, largest: float, what: str) -> None:
+    _check_finite(name, value)
+    check_holds(name, value, value.abs() <= largest, f"{what} {largest:g} at most")
+
+
+def _check_hu(image_hu: Tensor) -> None:
+    _check_finite("image_hu", image_hu)
+    if image_hu.numel() == 0:
+        return
+    low, high = (value.item() for value in image_hu.detach().aminmax())
+    if low < HU_RANGE[0] or high > HU_RANGE[1]:
+        raise ValueError(f"image_hu: expected Hounsfield units in {HU_RANGE[0]:g}..{HU_RANGE[1]:g}, "
+                         f"got {low:.5g}..{high:.5g}. What a scanner writes outside its field of view is no "
+                         f"measurement: put -1000 (air) there")
+    if low < high and max(-low, high) < 20:
+        raise ValueError(f"image_hu: expected Hounsfield units (water 0, air -1000), got {low:.4g}..{high:.4g}, as of "
+                         f"attenuation in 1/mm or of a standardised image: standardise after this")
+
+
+def _check_same_shape(name: str, value: Tensor, other: Tensor, whose: str) -> None:
+    if value.shape != other.shape:
+        raise ValueError(f"{name}: expected the shape of {whose}, {tuple(other.shape)}, got {tuple(value.shape)}")
+
+
+def _positive_per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:
+    value = per_image(name, value, len(image)).to(image)
+    check_holds(name, value, value > 0, "a positive number")
+    return value
