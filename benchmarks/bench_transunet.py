@@ -35,7 +35,7 @@ def image(batch, device="cpu"):
 def medlearn_inference(batch, precision, device="cpu"):
     import torch
 
-    from medlearn.nets.resnetv2 import folded
+    from medlearn.nets.folding import folded
     from medlearn.runtime import autocast
 
     net, x = folded(network(device)), image(batch, device)

@@ -1,7 +1,6 @@
 r"""The ResNet under TransUNet: standardised weights, group norm, three stages of bottlenecks (chapter 8)."""
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -143,22 +142,6 @@ class ResNetV2(nn.Module):
             x = run_in_turn(stage, x, self.checkpointing)
             maps.append(x)
         return [_with_zeros(map_, image.shape[2] // 2**i, image.shape[3] // 2**i) for i, map_ in enumerate(maps, 1)]
-
-
-def folded(net: nn.Module) -> nn.Module:
-    r"""A copy for inference, with each `StdConv2d` a plain convolution: the kernels are standardised once.
-
-    The answers are the same, bit for bit; the original is left as it is. The copy is in evaluation mode, and is not
-    made to be trained. Chapter 8.
-    """
-    if isinstance(net, StdConv2d):
-        return net.plain()
-    net = copy.deepcopy(net).eval()
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, StdConv2d):
-                setattr(module, name, child.plain())
-    return net
 
 
 def check_convention(convention: str) -> None:

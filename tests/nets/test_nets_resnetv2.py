@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from medlearn.nets.checkpointing import run_in_turn
-from medlearn.nets.resnetv2 import Bottleneck, ResNetV2, StdConv2d, folded
+from medlearn.nets.folding import folded
+from medlearn.nets.resnetv2 import Bottleneck, ResNetV2, StdConv2d
 
 CONVENTIONS = ["pytorch", "jax"]
 

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from medlearn.nets.resnetv2 import folded
+from medlearn.nets.folding import folded
 from medlearn.nets.transunet import R50_VIT_B16, TINY, TransUNet, TransUNetSize
 from medlearn.nets.weights import POSITIONS, load_official, official_places, read_npz
 
@@ -224,7 +224,7 @@ def test_autocast_and_half_precision_weights_change_the_answers_by_rounding_only
 
 COMPILED = """
 import torch
-from medlearn.nets.resnetv2 import folded
+from medlearn.nets.folding import folded
 from medlearn.nets.transunet import TransUNet, TransUNetSize
 from medlearn.nets.vit import ViTSegmenter
 
