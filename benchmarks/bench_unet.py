@@ -45,8 +45,8 @@ def monai(dim, name):
     if name == "DynUNet":
         return nets.DynUNet(dim, 1, CLASSES, kernel_size=[3] * levels, strides=[1] + [2] * (levels - 1),
                             upsample_kernel_size=[2] * (levels - 1), filters=widths, norm_name="batch", act_name=relu)
-    return nets.UNet(dim, 1, CLASSES, channels=widths, strides=[2] * (levels - 1), num_res_units=2, act=relu, norm="batch",
-                     bias=False)
+    return nets.UNet(dim, 1, CLASSES, channels=widths, strides=[2] * (levels - 1), num_res_units=2, act=relu,
+                     norm="batch", bias=False)
 
 
 def images(dim, name):
