@@ -70,7 +70,7 @@ class SelfAttention(nn.Module):
 class MapAttention(SelfAttention):
     r"""`SelfAttention` among the voxels of a feature map: each voxel is a token, in 2D and in 3D.
 
-    Shapes: map `(B, channels, *S)` to the same, *S two or three axes; `weights(map)` is `(B, heads, N, N)`, where N is
+    Shapes: map `(B, channels, *S)` to the same, `*S` two or three axes; `weights(map)` is `(B, heads, N, N)`, where N is
     the number of voxels, in the order of `to_tokens`: the last axis runs fastest. So what the voxel (i, j) of a 2D map
     looks at is `attention.weights(map)[b, head, i * width + j].view(height, width)`.
     Arguments, errors and source as `SelfAttention`; the cost grows with $N^2$. Chapter 7.
@@ -84,7 +84,7 @@ class MapAttention(SelfAttention):
 
 
 def to_tokens(map_: Float[Tensor, "b c *s"]) -> Float[Tensor, "b n c"]:
-    r"""A token for each voxel: `(B, C, *S)` to `(B, N, C)`, N the product of *S, the last axis running fastest.
+    r"""A token for each voxel: `(B, C, *S)` to `(B, N, C)`, N the product of `*S`, the last axis running fastest.
 
     Errors: ValueError for another number of axes of space than two or three. Chapter 7.
     """

@@ -93,15 +93,17 @@ class Bottleneck(nn.Module):
 
 
 class ResNetV2(nn.Module):
-    r"""An image as maps at 1/2, 1/4, 1/8, 1/16 of its size: a root, then stages of `Bottleneck`s.
+    r"""An image as maps at 1/2, 1/4, 1/8, 1/16 of its size: a root, then stages, each of them a row of `Bottleneck`.
 
     Shapes: `image (B, 3, H, W)`, or `(B, 1, H, W)`, which is shown to all three channels, to a list of maps, the finest
     first: `(B, width, H / 2, W / 2)`, then a map for each stage s = 1, 2, ... with `width * 2**(s + 1)` channels at
     1 / 2**(s + 1); `channels` lists them. `stride`, 16 for three stages, must divide H and W.
     `units`: how many bottlenecks each stage has. `groups` must divide `width`. `convention` is one of
+
     - "pytorch": as TransUNet's authors run it. The root's pool has no padding, so that the first stage's map is short
       by a row and a column: zeros stand there in the list, and nothing in what the second stage sees.
     - "jax": as the network was trained first: pool and convolutions are padded "SAME".
+
     The other differences are those of `StdConv2d` and `Bottleneck`; both have the same parameters.
     `checkpointing` forgets what is inside each bottleneck and computes it again on the way back, see `run_in_turn`.
     An empty batch gives empty maps.

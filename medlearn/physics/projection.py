@@ -130,7 +130,7 @@ class ParallelBeam:
 def ramp_filter(sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Float[Tensor, "b c v d"]:
     r"""Views convolved with $h_0 = 1/4$, $h_n = -1 / (\pi n)^2$ for odd n, 0 for even: $|f|$ up to the highest frequency.
 
-    Shapes: as the sinogram. Units: the sinogram's, in steps of a detector. Built from h and not from |f|, whose zero
+    Shapes: as the sinogram. Units: the sinogram's, in steps of a detector. Built from h and not from $|f|$, whose zero
     at f = 0 would darken the whole image; zeros are added so that the ends do not meet. No sinogram gives none.
     Errors: TypeError for what is no float tensor, ValueError for a window not in `WINDOWS`.
     Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 9.
