@@ -33,7 +33,7 @@ _VISIBLE = (1.0, -0.8, -0.2, -0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class Ellipses:
-    r"""Phantoms as sums of ellipses, $f(x, y) = \sum_i v_i \, [\, |R_i^T (r - c_i) / a_i| \le 1 \,]$.
+    r"""Phantoms as sums of ellipses: $\sum_i v_i$ over those with $|R_i^T (r - c_i) / a_i| \le 1$.
 
     Shapes: of B phantoms with n ellipses each, `value (B, n)`, `half_axes_mm (B, n, 2)`, `centre_mm (B, n, 2)`,
     `angle_deg (B, n)`. Ellipses may overlap, and their values add.

@@ -29,7 +29,7 @@ WINDOWS = {
 
 @dataclass(frozen=True, repr=False)
 class ParallelBeam:
-    r"""Parallel rays, $p(\theta, s) = \int \mu(x, y)\,\delta(x\cos\theta + y\sin\theta - s)\,dx\,dy$: the Radon transform.
+    r"""Parallel rays: $p(\theta, s)$ is the integral of $\mu$ over the line $x\cos\theta + y\sin\theta = s$.
 
     Shapes: images `(B, C, N, N)` with array axes (x, y), sinograms `(B, C, V, D)`: V views in the order of
     `angles_deg`, D detectors as wide as a pixel, enough for the square's diagonal, so that no part of the image is
