@@ -19,7 +19,7 @@ def gaussian_filter(image: Float[Tensor, "b c *s"], width_voxels: float) -> Floa
 
     Shapes: as the image. Units: `width_voxels` in voxels; 0 leaves the image. No image gives none.
     Errors: ValueError for anything but a finite float image with 2 or 3 axes of space, a width outside 0..50.
-    Equals `scipy.ndimage.gaussian_filter(mode="nearest")`. Chapter 11.
+    As in `scipy.ndimage`, with `mode="nearest"`. Chapter 11.
     """
     check_image("image", image)
     check_number("width_voxels", width_voxels, 0, 50, "voxels")
@@ -80,7 +80,7 @@ def median_filter(image: Float[Tensor, "b c *s"], window: int = 5) -> Float[Tens
 
     Shapes: as the image. Units: the image's; `window` in voxels, odd. The border is repeated outside.
     No image gives none. Errors: ValueError for anything but a finite float image with 2 or 3 axes of space, a window
-    that is even or outside 1..99. Equals `scipy.ndimage.median_filter(mode="nearest")`.
+    that is even or outside 1..99. As in `scipy.ndimage`, with `mode="nearest"`.
     Source: Tukey 1977, Exploratory Data Analysis, ch. 7. Chapter 11.
     """
     check_image("image", image)
