@@ -11,6 +11,7 @@ The networks are different ones and answer differently: here only time and memor
 import importlib.util
 from functools import partial
 
+import passes
 from harness import Case, Side, main
 
 SHAPES = {2: (4, 1, 256, 256), 3: (2, 1, 96, 96, 96)}
@@ -60,19 +61,11 @@ def inference(name, dim, half):
     import torch
 
     from medlearn.nets.folding import folded
-    from medlearn.runtime import autocast
 
     torch.manual_seed(0)
     net, x = network(dim, name).eval(), images(dim, name)
     net = folded(net) if name == "medlearn" else net
-
-    @torch.inference_mode()
-    def call():
-        with autocast(x.device) if half else torch.autocast("cpu", enabled=False):
-            net(x)
-        return []
-
-    return call
+    return passes.inference(net, x, half)
 
 
 def training(name, dim, half):

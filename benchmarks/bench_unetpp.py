@@ -8,6 +8,7 @@ The networks are different ones and answer differently: here only time and memor
 """
 from functools import partial
 
+import passes
 from harness import Case, Side, main
 
 SHAPE = (4, 1, 256, 256)
@@ -39,18 +40,8 @@ def pruned(depth):
 def inference(make, half):
     import torch
 
-    from medlearn.runtime import autocast
-
     torch.manual_seed(0)
-    net, x = make(), torch.randn(SHAPE)
-
-    @torch.inference_mode()
-    def call():
-        with autocast(x.device) if half else torch.autocast("cpu", enabled=False):
-            net(x)
-        return []
-
-    return call
+    return passes.inference(make(), torch.randn(SHAPE), half)
 
 
 medlearn_float32, medlearn_bfloat16 = (partial(inference, ours, half) for half in (False, True))

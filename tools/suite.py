@@ -23,7 +23,7 @@ STEPS = {
 
 
 def main() -> int:
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar's messages can keep a cell from being done
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a comparison of outputs has no use for progress bars
     results = []
     for name, command in STEPS.items():
         print(f"\n=== {name}", flush=True)

@@ -98,7 +98,12 @@ def halve(x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *half"]:
 
 def double(x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b c *s"]:
     """Each voxel twice along each axis, cut to the size of `like`: the way back from `halve`, for odd sizes too."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")[(..., *(slice(n) for n in like.shape[2:]))]
+    return cut(F.interpolate(x, scale_factor=2, mode="nearest"), like)
+
+
+def cut(x: Float[Tensor, "b c ..."], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b c *s"]:
+    """The first voxels along each axis of space, as many as `like` has."""
+    return x[(..., *(slice(n) for n in like.shape[2:]))]
 
 
 def check_dim(dim: int) -> None:
@@ -125,10 +130,10 @@ def check_probability(name: str, p: float) -> None:
         raise ValueError(f"{name}: expected a probability, 0..1, got {p!r}")
 
 
-def check_image(image: Tensor, in_channels: int, dim: int) -> None:
+def check_image(image: Tensor, in_channels: int, dim: int, name: str = "image") -> None:
     """Refuses what is no float image `(B, in_channels, *S)` with `dim` axes of space, each of a voxel or more."""
     if not isinstance(image, Tensor) or not image.is_floating_point():
-        raise TypeError(f"image: expected a float tensor, got {kind_of(image)}")
+        raise TypeError(f"{name}: expected a float tensor, got {kind_of(image)}")
     if image.ndim != dim + 2 or image.shape[1] != in_channels or 0 in image.shape[2:]:
-        raise ValueError(f"image: expected (B, {in_channels}, *S) with {dim} axes of space, "
+        raise ValueError(f"{name}: expected (B, {in_channels}, *S) with {dim} axes of space, "
                          f"got shape {tuple(image.shape)}")

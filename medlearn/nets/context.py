@@ -8,9 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from medlearn.nets.blocks import CONV, NORM, check_dim
-from medlearn.nets.receptive_field import check_whole
-from medlearn.tasks import kind_of
+from medlearn.nets.blocks import CONV, NORM, check_counts, check_dim, check_image
 
 BASIC = (1, 1, 1, 1, 1, 1, 1)           # channels of each layer, in multiples of the input's
 LARGE = (2, 2, 4, 8, 16, 32, 32)
@@ -42,11 +40,10 @@ class ContextModule(nn.Sequential):
     def __init__(self, channels: int, *, rates: Sequence[int] = (1, 1, 2, 4, 8, 16, 1),
                  widths: Sequence[int] | None = None, dim: int = 2):
         check_dim(dim)
-        check_whole("channels", channels)
+        check_counts(channels=channels)
         check_rates(rates)
         widths = (1,) * len(rates) if widths is None else tuple(widths)
-        for i, width in enumerate(widths):
-            check_whole(f"widths[{i}]", width)
+        check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
         if len(widths) != len(rates):
             raise ValueError(f"widths: expected one for each of {len(rates)} rates, got {len(widths)}")
         layers = []
@@ -79,8 +76,7 @@ class ASPP(nn.Module):
     def __init__(self, in_channels: int, out_channels: int = 256, *, rates: Sequence[int] = (6, 12, 18), dim: int = 2):
         super().__init__()
         check_dim(dim)
-        check_whole("in_channels", in_channels)
-        check_whole("out_channels", out_channels)
+        check_counts(in_channels=in_channels, out_channels=out_channels)
         check_rates(rates)
         self.in_channels, self.dim = in_channels, dim
 
@@ -93,19 +89,12 @@ class ASPP(nn.Module):
         self.join = block(out_channels * (len(rates) + 2))
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b d *s"]:
-        self._check(x)
+        check_image(x, self.in_channels, self.dim, name="x")
+        if self.training and len(x) == 1:
+            raise ValueError("x: expected two images or more in training, whose means the norm can compare, got one")
         whole = self.image(x.mean(dim=tuple(range(2, x.ndim)), keepdim=True))
         places = [place(x) for place in self.places]
         return self.join(torch.cat([*places, whole.expand(-1, -1, *x.shape[2:])], dim=1))
-
-    def _check(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"x: expected a float tensor, got {kind_of(x)}")
-        if x.ndim != self.dim + 2 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
-            raise ValueError(f"x: expected (B, {self.in_channels}, *S) with {self.dim} axes of space, "
-                             f"got shape {tuple(x.shape)}")
-        if self.training and len(x) == 1:
-            raise ValueError("x: expected two images or more in training, whose means the norm can compare, got one")
 
 
 def leaves_holes(rates: Sequence[int], kernel: int = 3) -> bool:
@@ -119,7 +108,8 @@ def leaves_holes(rates: Sequence[int], kernel: int = 3) -> bool:
     doi:10.2307/2311150. Chapter 4.
     """
     check_rates(rates)
-    if check_whole("kernel", kernel) == 1:
+    check_counts(kernel=kernel)
+    if kernel == 1:
         raise ValueError("kernel: expected 2 or more, got 1, which has no rate")
     seen = 1
     for rate in sorted(rates):
@@ -145,8 +135,7 @@ def hdc_distance(rates: Sequence[int]) -> int:
 
 
 def check_rates(rates: Sequence[int]) -> None:
-    for i, rate in enumerate(rates):
-        check_whole(f"rates[{i}]", rate)
+    check_counts(**{f"rates[{i}]": rate for i, rate in enumerate(rates)})
     if not len(rates):
         raise ValueError("rates: expected at least one, got none")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from medlearn.nets.blocks import check_counts
 from medlearn.tasks import kind_of
 
 
@@ -35,7 +36,8 @@ def effective_kernel(kernel: int, rate: int) -> int:
     Units: voxels. Errors: ValueError for a kernel or a rate that is not a whole number of 1 or more.
     Source: Yu and Koltun 2016, sec. 2, arXiv:1511.07122. Chapter 4.
     """
-    return check_whole("kernel", kernel) + (kernel - 1) * (check_whole("rate", rate) - 1)
+    check_counts(kernel=kernel, rate=rate)
+    return kernel + (kernel - 1) * (rate - 1)
 
 
 def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int] | None = None,
@@ -105,13 +107,6 @@ def analytic_receptive_field(stack: nn.Sequential) -> ReceptiveField:
             offset[axis] += (reach / 2 - padding) * jump[axis]
             jump[axis] *= stride
     return ReceptiveField(tuple(size), tuple(jump), tuple(offset))
-
-
-def check_whole(name: str, value: int) -> int:
-    """The value, where it is a whole number of 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected a whole number, 1 or more, got {value!r}")
-    return value
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medlearn.nets.blocks import (CHANNELS_LAST, CONV, DoubleConv, check_counts, check_dim, check_image, check_widths,
-                                  conv_side_by_side, double, halve)
+                                  conv_side_by_side, cut, double, halve)
 
 Place = tuple[int, int]
 UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -150,7 +150,7 @@ class _NarrowAndDouble(nn.Sequential):
 
 class _UpConv(nn.Sequential):
     def forward(self, x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b d *s"]:
-        return self[0](x)[(..., *(slice(n) for n in like.shape[2:]))]
+        return cut(self[0](x), like)
 
 
 class _PlainDoubleConv(nn.Sequential):
@@ -161,8 +161,8 @@ class _PlainDoubleConv(nn.Sequential):
 
 def _mean_answer(answers: Sequence[Float[Tensor, "b k *s"]]) -> Float[Tensor, "b k *s"]:
     r"""Logits of the mean of the probabilities; a single logit stands against a second one of 0, as in a sigmoid."""
-    wide = torch.float64 if answers[0].dtype == torch.float64 else torch.float32
-    z = torch.stack([answer.to(wide) for answer in answers])
+    z = torch.stack(list(answers))
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
     if single := z.shape[2] == 1:
         z = torch.cat([torch.zeros_like(z), z], dim=2)
     mean = z.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(answers))

@@ -18,6 +18,12 @@ def check_holds(name: str, value: Tensor, holds: Tensor, expected: str) -> None:
         raise ValueError(f"{name}: expected {expected}, got {wrong:.4g}")
 
 
+def check_float(name: str, value: Tensor) -> None:
+    """Refuses what is no float tensor."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"{name}: expected a float tensor, got {kind_of(value)}")
+
+
 def check_image(name: str, image: Tensor) -> None:
     """Refuses what is no finite float image `(B, C, *S)` with two or three axes of space."""
     if not isinstance(image, Tensor) or not image.is_floating_point():

@@ -10,10 +10,9 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from medlearn.physics._inputs import (at_least_float32, check_finite, check_holds, check_image, check_number, normal,
-                                      over_image, per_image)
+from medlearn.physics._inputs import (at_least_float32, check_finite, check_float, check_holds, check_image,
+                                      check_number, normal, over_image, per_image)
 from medlearn.physics.projection import WINDOWS, ParallelBeam
-from medlearn.tasks import kind_of
 
 MU_WATER_PER_MM = 0.0193        # at 70 keV, about the mean of a beam of 120 kV
 HU_RANGE = (-1500.0, 40000.0)   # air with its noise, and metal on an extended scale
@@ -159,7 +158,7 @@ def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[
     """
     for name, value in {"line_integrals": line_integrals, "measured": measured}.items():
         _check_finite(name, value)
-    _check_float("variance", variance)
+    check_float("variance", variance)
     for name, value in {"measured": measured, "variance": variance}.items():
         _check_same_shape(name, value, line_integrals, "the line integrals")
     check_holds("variance", variance, variance > 0, "a positive number, or infinity")
@@ -229,13 +228,8 @@ def _poisson(mean: Tensor, generator: Generator | Sequence[Generator]) -> Tensor
 
 # What is refused -----------------------------------------------------------------------------------------------------
 
-def _check_float(name: str, value: Tensor) -> None:
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name}: expected a float tensor, got {kind_of(value)}")
-
-
 def _check_finite(name: str, value: Tensor) -> None:
-    _check_float(name, value)
+    check_float(name, value)
     if value.numel():
         check_finite(name, *value.detach().aminmax())
 

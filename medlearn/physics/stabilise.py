@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.physics._inputs import at_least_float32, check_holds
-from medlearn.tasks import kind_of
+from medlearn.physics._inputs import at_least_float32, check_float, check_holds
 
 EULER = 0.5772156649015329
 TABLE_UP_TO = 64.0              # counts; beyond, the asymptotic inverse is right to 5e-6
@@ -86,6 +85,5 @@ def _corrections() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check(name: str, value: Tensor, low: float) -> None:
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name}: expected a float tensor, got {kind_of(value)}")
+    check_float(name, value)
     check_holds(name, value, value.isfinite() & (value >= low), f"finite values from {low:g} on")
