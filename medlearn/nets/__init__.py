@@ -1,6 +1,6 @@
 """Networks: three answers (chapter 1), reach (4), the U-Net (5), UNet++ (6), attention (7), the TransUNet (8)."""
 from medlearn.nets.attention import MapAttention, SelfAttention, attention_rollout, to_map, to_tokens
-from medlearn.nets.blocks import ConvBlock, DoubleConv, ResidualBlock
+from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, ResidualBlock
 from medlearn.nets.context import ASPP, ContextModule, hdc_distance, leaves_holes
 from medlearn.nets.folding import folded
 from medlearn.nets.instances import (InstanceTargets, TaskAnswers, TaskNet, TasksLoss, answers_to_instances,
@@ -14,7 +14,7 @@ from medlearn.nets.unetpp import UNetPlusPlus, nested_graph
 from medlearn.nets.vit import ViTSegmenter
 
 __all__ = [
-    "ASPP", "ContextModule", "ConvBlock", "DoubleConv", "InstanceTargets", "MapAttention", "ReceptiveField",
+    "ASPP", "ContextModule", "ConvBlock", "DoubleConv", "Dropout", "InstanceTargets", "MapAttention", "ReceptiveField",
     "ResidualBlock", "SelfAttention", "TaskAnswers", "TaskNet", "TasksLoss", "TransUNet", "UNet", "UNet2015",
     "UNetPlusPlus", "ViTSegmenter", "analytic_receptive_field", "answers_to_instances", "attention_rollout", "coverage",
     "effective_kernel", "folded", "group_instances", "hdc_distance", "instance_targets", "leaves_holes", "nested_graph",

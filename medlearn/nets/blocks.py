@@ -74,6 +74,25 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.second(self.first(*maps)), inplace=True)
 
 
+class Dropout(nn.Dropout):
+    r"""$x \cdot z / (1 - p)$, $z \sim \mathrm{Bernoulli}(1 - p)$: torch's, on a CPU with 16 random bits for each value.
+
+    torch may draw them one value after another there, and can take longer for it than for a convolution. For this
+    $p$ is rounded, on a CPU, to a multiple of $2^{-16}$; one below half of that is torch's.
+    Shapes: any to the same. It acts in training only. Errors: as torch's.
+    Source: Srivastava et al. 2014, jmlr.org/papers/v15/srivastava14a.html. Chapter 5.
+    """
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        dropped = round(self.p * 2**16)
+        if not self.training or x.device.type != "cpu" or not 0 < dropped < 2**16:
+            return super().forward(x)
+        words = torch.randint(-2**63, 2**63 - 1, ((x.numel() + 3) // 4,))
+        strides = torch.empty_like(x, device="meta").stride()           # as x lies in memory
+        bits = words.view(torch.int16)[:x.numel()].as_strided(x.shape, strides)
+        return x * (bits >= dropped - 2**15).to(x.dtype).mul_(1 / (1 - dropped / 2**16))
+
+
 def conv_side_by_side(conv: nn.Conv2d | nn.Conv3d, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c ..."]:
     r"""`conv(cat(maps))` as $w * [x, y] = w_x * x + w_y * y$: the maps are not copied, which saves memory and time.
 
@@ -83,11 +102,11 @@ def conv_side_by_side(conv: nn.Conv2d | nn.Conv3d, *maps: Float[Tensor, "b _ *s"
         return conv(*maps)
     weights = conv.weight.split([m.shape[1] for m in maps], dim=1)
     biases = (conv.bias, *[None] * (len(maps) - 1))
-    first, *others = (CONVOLVE[m.ndim - 2](m, w, bias, conv.stride, conv.padding, conv.dilation)
-                      for m, w, bias in zip(maps, weights, biases))
-    for other in others:
-        first += other                                  # in place: no gradient asks for the parts
-    return first
+    total = None
+    for m, w, bias in zip(maps, weights, biases):
+        part = CONVOLVE[m.ndim - 2](m, w, bias, conv.stride, conv.padding, conv.dilation)
+        total = part if total is None else part.add_(total)         # in place: no gradient asks for the parts
+    return total
 
 
 def halve(x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *half"]:
@@ -104,6 +123,20 @@ def double(x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Floa
 def cut(x: Float[Tensor, "b c ..."], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b c *s"]:
     """The first voxels along each axis of space, as many as `like` has."""
     return x[(..., *(slice(n) for n in like.shape[2:]))]
+
+
+def dropout_of_levels(dropout: float | Sequence[float], levels: int) -> nn.ModuleList:
+    r"""A dropout for each level, the finest first; one number is the coarsest level's, and the others have 0.
+
+    Errors: ValueError for another number of probabilities than levels, or one outside 0..1. Chapter 5.
+    """
+    one = not isinstance(dropout, Sequence)
+    probabilities = [0.0] * (levels - 1) + [dropout] if one else list(dropout)
+    if len(probabilities) != levels:
+        raise ValueError(f"dropout: expected a probability for each of {levels} levels, got {len(probabilities)}")
+    for level, p in enumerate(probabilities):
+        check_probability("dropout" if one else f"dropout[{level}]", p)
+    return nn.ModuleList(Dropout(p) for p in probabilities)
 
 
 def check_dim(dim: int) -> None:

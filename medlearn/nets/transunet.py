@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import ConvBlock, DoubleConv, check_counts, check_probability
+from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, check_counts, check_probability
 from medlearn.nets.resnetv2 import Convention, ResNetV2
 from medlearn.nets.vit import Transformer, grid_of
 from medlearn.nets.weights import load_official
@@ -81,7 +81,7 @@ class TransUNet(nn.Module):
         widths, skips = size.decoder[::-1], (0, *skips)                             # the finest first
         self.up = nn.ModuleList(DoubleConv(coarse + skip, fine)
                                 for (fine, coarse), skip in zip(pairwise(widths), skips))
-        self.dropout = nn.ModuleList(nn.Dropout(decoder_dropout) for _ in self.up)
+        self.dropout = nn.ModuleList(Dropout(decoder_dropout) for _ in self.up)
         self.head = nn.Conv2d(widths[0], classes, kernel_size=3, padding=1)
         self.to(memory_format=torch.channels_last)
 
@@ -98,7 +98,7 @@ class TransUNet(nn.Module):
         *skips, y = levels
         y = self.dropout[len(skips)](y)
         y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=True)
-        return [*skips[:-1], self.up[len(skips)](torch.cat([y, *skips[-1:]], dim=1))]
+        return [*skips[:-1], self.up[len(skips)](y, *skips[-1:])]
 
     def decode(self, levels: Levels) -> Float[Tensor, "b k h w"]:
         r"""From the levels of `encode`, or what `merge` left of them, up to the logits of each pixel."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medlearn.nets.blocks import (CHANNELS_LAST, CONV, DoubleConv, ResidualBlock, check_counts, check_dim, check_image,
-                                  check_probability, check_widths, double, halve)
+                                  check_widths, double, dropout_of_levels, halve)
 from medlearn.nets.unet2015 import UNet2015
 
 Levels = list[Float[Tensor, "b _ ..."]]
@@ -51,7 +51,7 @@ class UNet(nn.Module):
         self.narrow = nn.ModuleList(CONV[dim](coarse, fine, kernel_size=1, bias=False)
                                     for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(block(2 * fine if skips else fine, fine, dim=dim) for fine in finer)
-        self.dropout = nn.ModuleList(nn.Dropout(p) for p in _dropouts(dropout, len(widths)))
+        self.dropout = dropout_of_levels(dropout, len(widths))
         self.heads = nn.ModuleList(CONV[dim](width, classes, kernel_size=1)
                                    for width in ((deep_supervision and finer) or widths[:1]))
         self.to(memory_format=CHANNELS_LAST[dim])
@@ -99,14 +99,3 @@ class UNet(nn.Module):
     def _check(self, levels: Levels, at_least: int) -> None:
         if not at_least <= len(levels) <= len(self.down):
             raise ValueError(f"levels: expected {at_least} to {len(self.down)} maps, got {len(levels)}")
-
-
-def _dropouts(dropout: float | Sequence[float], levels: int) -> list[float]:
-    """A probability for each level; one number is the coarsest level's."""
-    one = not isinstance(dropout, Sequence)
-    probabilities = [0.0] * (levels - 1) + [dropout] if one else list(dropout)
-    if len(probabilities) != levels:
-        raise ValueError(f"dropout: expected a probability for each of {levels} levels, got {len(probabilities)}")
-    for level, p in enumerate(probabilities):
-        check_probability("dropout" if one else f"dropout[{level}]", p)
-    return probabilities

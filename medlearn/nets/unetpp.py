@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medlearn.nets.blocks import (CHANNELS_LAST, CONV, DoubleConv, check_counts, check_dim, check_image, check_widths,
-                                  conv_side_by_side, cut, double, halve)
+                                  conv_side_by_side, cut, double, dropout_of_levels, halve)
 
 Place = tuple[int, int]
 UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -28,16 +28,21 @@ class UNetPlusPlus(nn.Module):
     `deep_supervision` every depth has one. In training the answer is then a tuple of logits, the deepest first, all of
     the image's size, for `medlearn.train.deep_supervision`; in evaluation it is the logits of their mean probability,
     in float32 or better: the paper's accurate mode. Without it, the deepest alone has a head. `prune` is the fast mode.
+    `dropout` is the probability that a value on its way up is left out: one number for the coarsest row, or one for
+    each row, the finest first. It acts where a $U$ reads the map of its row, and in row 0 where a head does, so that
+    $x_{i,0}$ are never random.
     An empty batch gives an empty answer in evaluation.
     For inference `folded(net)` is the same network with its batch norms inside the kernels.
     Errors: TypeError for an image that is not float; ValueError for another number of channels or axes, an axis
-    without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, fewer than two widths.
+    without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, fewer than two widths, a
+    dropout outside 0..1.
     Source: Zhou et al. 2018, eq. 1, doi:10.1007/978-3-030-00889-5_1; 2020, doi:10.1109/TMI.2019.2959609; here with
     batch norm. Chapter 6.
     """
 
     def __init__(self, in_channels: int = 1, classes: int = 2, *, dim: int = 2,
-                 widths: Sequence[int] = (32, 64, 128, 256), deep_supervision: bool = True):
+                 widths: Sequence[int] = (32, 64, 128, 256), deep_supervision: bool = True,
+                 dropout: float | Sequence[float] = 0.0):
         super().__init__()
         check_dim(dim)
         check_counts(in_channels=in_channels, classes=classes)
@@ -56,6 +61,7 @@ class UNetPlusPlus(nn.Module):
                 self.up[_name(i, j)] = self._riser(widths[i + 1], widths[i])
         for d in range(1 if deep_supervision else depth, depth + 1):
             self.heads[str(d)] = CONV[dim](widths[0], classes, kernel_size=1)
+        self.dropout = dropout_of_levels(dropout, len(widths))
         self.to(memory_format=CHANNELS_LAST[dim])
 
     def forward(self, image: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"] | tuple[Float[Tensor, "b k *s"], ...]:
@@ -67,7 +73,7 @@ class UNetPlusPlus(nn.Module):
     def answers(self, image: Float[Tensor, "b c *s"]) -> dict[int, Float[Tensor, "b k *s"]]:
         r"""The logits of each head by its depth, the shallowest first: `(B, classes, *S)` each."""
         x = self.features(image)
-        return {int(d): head(x[0, int(d)]) for d, head in self.heads.items()}
+        return {int(d): head(self.dropout[0](x[0, int(d)])) for d, head in self.heads.items()}
 
     def features(self, image: Float[Tensor, "b c *s"]) -> dict[Place, Float[Tensor, "b _ ..."]]:
         r"""Every $x_{i,j}$: `(B, widths[i], *S_i)`, with `*S_i` halved, upwards, i times."""
@@ -76,7 +82,7 @@ class UNetPlusPlus(nn.Module):
         for (i, j), places in self.graph.items():
             *left, other = [x[place] for place in places] or [image]
             if j:
-                other = self.up[_name(i, j)](other, like=left[0])
+                other = self.up[_name(i, j)](self.dropout[i + 1](other), like=left[0])
             elif i:
                 other = halve(other)
             x[i, j] = self.nodes[_name(i, j)](*left, other)
@@ -97,6 +103,7 @@ class UNetPlusPlus(nn.Module):
             inside = {_name(*place) for place in small.graph}
             setattr(small, part, nn.ModuleDict({k: m for k, m in getattr(self, part).items() if k in inside}))
         small.heads = nn.ModuleDict({str(depth): self.heads[str(depth)]})
+        small.dropout = self.dropout[:depth + 1]
         return copy.deepcopy(small)
 
     @staticmethod

@@ -1,16 +1,16 @@
 r"""Checkpoints that survive whatever ends a process: written aside, checked when read, the one before kept."""
 from __future__ import annotations
 
-import json
 import os
 import warnings
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from medlearn.nets.files import put_weights, read_tensors, write_tensors
 
 _PARTS = ("net", "best", "optimizer")
 
@@ -32,20 +32,10 @@ class Checkpoint:
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, before: int | None = None) -> None:
     """Adds `step-N.safetensors` to a folder, whole or not at all, and drops all others but that of step `before`."""
-    from safetensors.torch import save
-
-    tensors = {f"{part}/{name}": tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
-               for part in _PARTS for name, tensor in getattr(checkpoint, part).items()}
-    facts = json.dumps({"step": checkpoint.step, **checkpoint.facts})
+    tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(checkpoint, part).items()}
     path = _path(folder, checkpoint.step)
-    aside = path.with_suffix(".partial")
     folder.mkdir(parents=True, exist_ok=True)
-    with open(aside, "wb") as file:
-        file.write(save(tensors, {"medlearn": facts, "crc32": _crc32(facts, tensors)}))
-        file.flush()
-        os.fsync(file.fileno())             # or the new name could outlive a power cut, and the contents not
-    os.replace(aside, path)
-    _sync_folder(folder)
+    write_tensors(path, tensors, {"step": checkpoint.step, **checkpoint.facts})
     for other in [*folder.glob("step-*.safetensors"), *folder.glob("step-*.partial")]:
         if other not in (path, before is not None and _path(folder, before)):
             other.unlink(missing_ok=True)
@@ -87,16 +77,6 @@ def load_weights(net: nn.Module, folder: str | os.PathLike) -> nn.Module:
     return net.eval()
 
 
-def put_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str | os.PathLike) -> None:
-    """Writes the weights into a network, after a look at every name, shape and dtype."""
-    here = net.state_dict()
-    for name in dict.fromkeys([*here, *weights]):           # in the network's own order
-        if (kept := _describe(weights.get(name))) != (wanted := _describe(here.get(name))):
-            raise ValueError(f"{source}: the checkpoint of another network: {name!r} is {kept} in it "
-                             f"and {wanted} in this one")
-    net.load_state_dict(weights)
-
-
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What the optimiser remembers of each weight, by "number/name"; its settings come from the recipe."""
     return {f"{number}/{name}": value for number, memory in optimizer.state_dict()["state"].items()
@@ -116,41 +96,14 @@ def put_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor
 
 
 def _read(path: Path) -> Checkpoint:
-    from safetensors import SafetensorError, safe_open
-
+    tensors, facts = read_tensors(path)
+    parts = {part: {key.removeprefix(f"{part}/"): tensor for key, tensor in tensors.items()
+                    if key.startswith(f"{part}/")} for part in _PARTS}
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-            told = file.metadata() or {}
-        if told["crc32"] != _crc32(told["medlearn"], tensors):
-            raise ValueError("its checksum is another")
-        facts = json.loads(told["medlearn"])
-        parts = {part: {key.removeprefix(f"{part}/"): tensor for key, tensor in tensors.items()
-                        if key.startswith(f"{part}/")} for part in _PARTS}
         return Checkpoint(facts.pop("step"), facts=facts, **parts)
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged or no checkpoint (KeyError: {error})") from error
 
 
 def _path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.safetensors"
-
-
-def _crc32(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    crc = zlib.crc32(facts.encode())
-    for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), crc))
-    return f"{crc:08x}"
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":                                  # only there can a folder be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _describe(tensor: Tensor | None) -> str:
-    return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

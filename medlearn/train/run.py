@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from medlearn.train.checkpoints import (Checkpoint, optimizer_tensors, put_optimizer, put_weights, read_checkpoint,
+from medlearn.nets.files import put_weights
+from medlearn.train.checkpoints import (Checkpoint, optimizer_tensors, put_optimizer, read_checkpoint,
                                         write_checkpoint)
 from medlearn.train.history import OWN_COLUMNS, History
 from medlearn.train.recipe import Recipe

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import (CONV, ConvBlock, DoubleConv, ResidualBlock, check_counts, check_image,
+from medlearn.nets.blocks import (CONV, ConvBlock, DoubleConv, Dropout, ResidualBlock, check_counts, check_image,
                                   check_probability, check_widths, conv_side_by_side, double, halve)
 from medlearn.nets.folding import folded
 
@@ -144,3 +144,57 @@ def test_an_image_that_does_not_fit_is_refused(refused):
                          (good[:, :2], "got shape"), (good[..., :0], "got shape"), (good[..., None], "got shape")]:
         with refused(f"image: expected .*{message}"):
             check_image(bad, 3, dim=2)
+
+
+# dropout
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_dropout_keeps_a_value_enlarged_or_leaves_it_out(shape, p, seed):
+    torch.manual_seed(seed)
+    x = torch.rand(shape) + 1
+    y = Dropout(p)(x)
+    kept = y != 0
+    assert y.shape == x.shape and torch.allclose(y[kept], x[kept] / (1 - p), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_dropout_leaves_out_as_many_as_it_should_each_by_itself(dtype):
+    torch.manual_seed(0)
+    x = torch.ones(8, 32, 64, 65, dtype=dtype).to(memory_format=torch.channels_last)
+    y = Dropout(0.3)(x)
+    out = (y == 0).double()
+    error = (0.3 * 0.7 / out.numel()) ** 0.5
+    assert abs(out.mean() - 0.3) < 4 * error and y.dtype == dtype and y.stride() == x.stride()
+    for axis in range(4):                                       # a value says nothing about the next one
+        pairs = (out * out.roll(1, axis)).mean()
+        assert abs(pairs - 0.09) < 5 * error
+    again = Dropout(0.3)(x)
+    assert abs((out * (again == 0)).mean() - 0.09) < 5 * error
+
+
+def test_dropout_follows_the_seed_and_rests_in_evaluation():
+    x, layer = torch.randn(4, 5), Dropout(0.5)
+    answers = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        answers.append(layer(x))
+    assert torch.equal(*answers) and not torch.equal(layer(x), answers[0]) and layer.eval()(x) is x
+    assert torch.equal(Dropout(0.0)(x), x) and torch.equal(Dropout(1.0)(x), torch.zeros_like(x))
+    assert Dropout(1e-9)(x).isfinite().all() and isinstance(layer, nn.Dropout)
+
+
+def test_the_gradient_of_dropout_passes_where_the_value_did():
+    x = torch.randn(50, 7, requires_grad=True)
+    y = Dropout(0.4)(x)
+    y.sum().backward()
+    assert torch.allclose(x.grad, (y != 0) / 0.6, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_on_a_gpu_dropout_is_torchs():
+    x = torch.randn(50, 7, device="cuda")
+    answers = []
+    for layer in (Dropout(0.4), nn.Dropout(0.4)):
+        torch.manual_seed(0)
+        answers.append(layer(x))
+    assert torch.equal(*answers)

@@ -196,6 +196,30 @@ def test_every_parameter_learns(kind, dim):
     assert not [name for name, p in net.named_parameters() if not p.grad.abs().sum() > 0]
 
 
+# dropout
+
+def test_dropout_is_where_it_was_asked_for_and_weighs_nothing():
+    assert [d.p for d in UNetPlusPlus(dropout=0.3).dropout] == [0, 0, 0, 0.3]
+    net = UNetPlusPlus(1, 3, widths=SMALL, dropout=(0.1, 0, 0.2, 0))
+    assert [d.p for d in net.dropout] == [0.1, 0, 0.2, 0] and [d.p for d in net.prune(1).dropout] == [0.1, 0]
+    assert net.state_dict().keys() == made().state_dict().keys()
+
+
+@pytest.mark.parametrize("row, drawn", [
+    (3, {(2, 1), (1, 2), (0, 3)}), (2, {(1, 1), (1, 2), (0, 2), (0, 3)}), (1, {(0, 1), (0, 2), (0, 3)}), (0, set())])
+def test_what_a_dropped_node_reaches_is_random_and_nothing_else(row, drawn):
+    net = made(dropout=[0.5 if i == row else 0.0 for i in range(4)])
+    net.dropout.train()                                         # and the norms rest
+    x, y = net.features(image()), net.features(image())
+    assert {place for place in x if not torch.equal(x[place], y[place])} == drawn
+    answers, others = net.answers(image()), net.answers(image())
+    changed = {d for d in answers if not torch.equal(answers[d], others[d])}
+    assert changed == ({1, 2, 3} if row == 0 else {d for d in (1, 2, 3) if (0, d) in drawn})
+    still = made()
+    still.load_state_dict(net.state_dict())
+    assert torch.equal(net.eval()(image()), still(image()))
+
+
 # precision, folding, state
 
 @dims
@@ -246,7 +270,9 @@ def test_it_answers_on_a_gpu_as_on_the_processor():
     ({"dim": 4}, "dim: expected 2 or 3, got 4"),
     ({"classes": 0}, "classes: expected a whole number"),
     ({"in_channels": 1.5}, "in_channels: expected a whole number"),
-], ids=["one width", "no width", "an empty level", "four axes", "no class", "half a channel"])
+    ({"dropout": 1.5}, "dropout: expected a probability, 0..1, got 1.5"),
+    ({"dropout": (0.1, 0.2)}, "dropout: expected a probability for each of 4 levels, got 2"),
+], ids=["one width", "no width", "an empty level", "four axes", "no class", "half a channel", "too much", "two rows"])
 def test_a_network_that_cannot_be_is_refused(refused, options, match):
     with refused(match):
         UNetPlusPlus(**options)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medlearn.train import Recipe, checkpoints, fit, load_weights, loop
+from medlearn.nets import files as weight_files
+from medlearn.train import Recipe, fit, load_weights, loop
 from medlearn.train.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -61,10 +62,10 @@ class Killed(BaseException):
 
 
 MOMENTS = {                                 # the call in which it dies, and the step it can then go on from
-    "before the file": (checkpoints, "open", 2, 2),
+    "before the file": (weight_files, "open", 2, 2),
     "before it is on the disk": (os, "fsync", 3, 2),        # each writing syncs a file and a folder
     "before it has its name": (os, "replace", 2, 2),
-    "before the name is on the disk": (checkpoints, "_sync_folder", 2, 4),
+    "before the name is on the disk": (weight_files, "_sync_folder", 2, 4),
     "before the old ones are dropped": (Path, "unlink", 1, 6),
 }
 
