@@ -6,7 +6,7 @@ from importlib import import_module as _import_module
 
 __version__ = "0.1.0"
 
-_ROOMS = ("checks", "data", "losses", "metrics", "nets", "physics", "tasks", "train", "viz")
+_ROOMS = ("checks", "data", "losses", "metrics", "nets", "physics", "tasks", "train", "uncertainty", "viz")
 _NAMES = {
     "scale": "runtime", "set_scale": "runtime", "device": "runtime", "autocast": "runtime",
     "claim": "claims", "check": "checks",
