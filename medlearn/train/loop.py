@@ -139,7 +139,8 @@ def _bar(recipe: Recipe, first_step: int, wanted: bool):
     from tqdm.auto import tqdm
 
     visible = wanted and (sys.stderr.isatty() or _in_notebook())
-    return tqdm(total=recipe.steps, initial=first_step, unit="step", leave=False, disable=not visible)
+    hidden = {} if visible else {"disable": True}          # else TQDM_DISABLE has its say
+    return tqdm(total=recipe.steps, initial=first_step, unit="step", leave=False, **hidden)
 
 
 def _in_notebook() -> bool:
