@@ -1,6 +1,7 @@
 r"""How two values differ, in a sentence for a student."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +96,8 @@ def _numbers(expected: int | float, got: object) -> Difference | None:
         return None if isinstance(number, int) and number == expected else Difference("The number is another.")
     if number != number and expected == expected:
         return Difference("The number is NaN.")
-    close = number == expected or abs(number - expected) <= _NUMBER_TOLERANCE * (abs(expected) or 1)
+    tolerance = _NUMBER_TOLERANCE * (abs(expected) or 1) if math.isfinite(expected) else 0.0
+    close = number == expected or abs(number - expected) <= tolerance
     return None if close or number != number else Difference("The number is another.")
 
 

@@ -21,7 +21,7 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], passes: int = 20,
     r"""$f_{\theta, z_t}(x)$, $z_t \sim \mathrm{Bernoulli}(1 - p)$, $t = 1 \dots T$: dropout on, the rest as it answers.
 
     Shapes: `image (B, C, *S)`, as the network takes it, to the logits of each of T = `passes` passes, one after
-    another, so that no more than one need be held:
+    another, so that no more than one need be held::
 
         answer = RunningProbabilities()
         for logits in mc_dropout(net, image, generator=torch.Generator().manual_seed(0)):

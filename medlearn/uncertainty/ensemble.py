@@ -19,7 +19,7 @@ class Ensemble(nn.Module):
     r"""$f_{\theta_1}(x), \dots, f_{\theta_M}(x)$: M networks of one construction that start from different weights.
 
     Shapes: `image (B, C, *S)` to `(M, B, K, *S)`, the members first. `stream(image)` gives them one by one, so that no
-    more than one answer need be held:
+    more than one answer need be held::
 
         answer = RunningProbabilities()
         for logits in ensemble.stream(image):
@@ -27,7 +27,7 @@ class Ensemble(nn.Module):
 
     `make()` makes a network. It is called M times, with torch's generators at seeds `seed`, `seed + 1`, ...; after
     that they go on as if nothing had been drawn. `members` are networks like any other. Trained one by one,
-    each sees the samples in an order of its own:
+    each sees the samples in an order of its own::
 
         for seed, member in enumerate(ensemble.members):
             fit(member, data, loss, Recipe(seed=seed))

@@ -87,7 +87,7 @@ def slice_of(volume: Array, plane: str, at_mm: float, affine: Array) -> tuple[Ar
     axes; its affine is `(4, 4)`, its third column the plane's normal.
     Units: `at_mm` in the affine's mm.
     Errors: TypeError for no array; ValueError for other than three axes, another plane, an oblique affine, a place
-    outside of the volume. Chapter 1; chapter 13 for oblique grids.
+    outside of the volume. Chapter 1.
     """
     check_array(volume, "volume")
     if volume.ndim != 3:

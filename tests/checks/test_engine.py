@@ -319,6 +319,7 @@ def test_numbers_are_compared_with_care():
     assert difference(2.0, float("nan")).reason == "The number is NaN."
     assert difference(3, 3.0) and difference(3, 4) and difference(3, 3) is None
     assert difference(float("inf"), float("inf")) is None and difference(float("nan"), float("nan")) is None
+    assert difference(float("inf"), 5.0) and difference(5.0, float("inf"))
     assert difference(0.0, 1e-7) is None and difference(1.0, 1.001)
 
 

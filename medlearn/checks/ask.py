@@ -1,0 +1,131 @@
+r"""Chapter 13, When to ask a person: how far members agree, the error left, a threshold that keeps a promise."""
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from medlearn.checks.engine import Case, Check
+from medlearn.uncertainty import false_negative_threshold, referral
+
+
+def agreement(masks: Bool[Tensor, "m b *s"]) -> Float[Tensor, "b"]:
+    r"""The mean over all pairs of members of $2 |A_i \cap A_j| / (|A_i| + |A_j|)$; 1 of two empty masks. Chapter 13."""
+    members = len(masks)
+    flat = masks.flatten(2).float()
+    both = torch.einsum("ibv,jbv->bij", flat, flat)
+    size = flat.sum(2).T
+    size = size[:, :, None] + size[:, None]
+    dice = torch.where(size > 0, 2 * both / size.clamp_min(1), 1)
+    pairs = torch.triu_indices(members, members, offset=1, device=masks.device)
+    return dice[:, pairs[0], pairs[1]].mean(1) if members > 1 else torch.ones_like(dice[:, 0, 0])
+
+
+def error_left(uncertainty: Float[Tensor, "*m n"], error: Float[Tensor, "*m n"],
+               fraction: float) -> Float[Tensor, "*m"]:
+    r"""The mean error over all n cases once those who are referred have none; 0 of no case. Chapter 13."""
+    n = error.shape[-1]
+    if n == 0:
+        return error.sum(-1)
+    lists = zip(uncertainty.reshape(-1, n), error.reshape(-1, n))
+    left = [one.masked_fill(referral(u, fraction), 0).mean() for u, one in lists]
+    return torch.stack(left).reshape(error.shape[:-1])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Inputs
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _maps(*shape: int, seed: int = 0) -> Tensor:
+    return (2 * torch.randn(shape, generator=_generator(seed))).sigmoid()
+
+
+def _cases(*shape: int, seed: int) -> dict[str, Tensor]:
+    draw = _generator(seed)
+    return dict(uncertainty=torch.randn(shape, generator=draw), error=torch.rand(shape, generator=draw))
+
+
+_TWO = torch.tensor([[[[1, 1, 0, 0]]], [[[0, 1, 1, 1]]]], dtype=torch.bool)
+_EMPTY = torch.zeros(3, 2, 4, 5, dtype=torch.bool)
+_ONE_FOUND = _EMPTY.clone()
+_ONE_FOUND[0, :, 1, 1:3] = True
+_TIED = dict(uncertainty=torch.tensor([0.2, 1.0, 1.0, 1.0, 0.1]), error=torch.tensor([0.1, 0.9, 0.5, 0.2, 0.3]))
+_HUNDRED = dict(uncertainty=torch.arange(100.0), error=torch.arange(100.0) / 100)
+
+
+def _patients(n: int, *space: int, seed: int) -> dict[str, Tensor]:
+    """Probabilities (n, *S) and masks that they know something about."""
+    p = _maps(n, *space, seed=seed)
+    return dict(probabilities=p, masks=torch.rand(p.shape, generator=_generator(seed + 1)) < p)
+
+
+_UNEQUAL = _patients(9, 4, 5, seed=11)
+_UNEQUAL["masks"][:6] &= torch.arange(20).reshape(4, 5) < 3     # six small lesions, three large ones
+_MIXED = _patients(12, 4, 5, seed=13)
+_MIXED["masks"][::3] = False
+_SURE_OF_ALL = dict(probabilities=torch.full((9, 3, 4), 0.5), masks=torch.zeros(9, 3, 4, dtype=torch.bool))
+_EDGE = dict(probabilities=torch.tensor([0.2, 0.4, 0.6, 0.8]).expand(9, 1, 4).clone(),
+             masks=torch.ones(9, 1, 4, dtype=torch.bool))
+_COARSE = _patients(20, 4, 5, seed=15)
+_COARSE["probabilities"] = (4 * _COARSE["probabilities"]).round() / 4
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cases
+
+_AGREEMENT = (
+    Case("two members", dict(masks=_TWO), "Twice the overlap over the sum of the two sizes."),
+    Case("four members", dict(masks=_maps(4, 1, 4, 5) > 0.4),
+         "Every pair counts once and alike. Nobody is compared with himself."),
+    Case("several patients", dict(masks=_maps(3, 4, 4, 5, seed=1) > 0.4),
+         "Each patient has a number of its own: the result is (B,)."),
+    Case("volumes", dict(masks=_maps(3, 2, 4, 5, 3, seed=2) > 0.4), "Sum over all axes of space, however many."),
+    Case("nobody marks anything", dict(masks=_EMPTY), "Two empty masks are equal: their Dice is 1, and not NaN."),
+    Case("one member alone has found something", dict(masks=_ONE_FOUND),
+         "A mask and an empty one have a Dice of 0; two empty ones have 1. Three pairs: 0, 0 and 1."),
+    Case("one member", dict(masks=_maps(1, 2, 4, 5, seed=3) > 0.4),
+         "Who is alone disagrees with nobody: 1. It is what can be said, and not that all is well."),
+)
+
+_ERROR_LEFT = (
+    Case("half of them", dict(**_cases(8, seed=5), fraction=0.5),
+         "Those who are referred leave without an error, and count: divide by all n, not by those kept."),
+    Case("nobody referred", dict(**_cases(7, seed=6), fraction=0.0), "With a fraction of 0 the mean error is left."),
+    Case("everybody referred", dict(**_cases(7, seed=7), fraction=1.0), "With a fraction of 1 nothing is left."),
+    Case("a part of a patient", dict(**_cases(7, seed=8), fraction=0.3),
+         "A fraction of 0.3 of 7 patients is 2.1. At least the fraction is referred: round up."),
+    Case("seven of a hundred", dict(**_HUNDRED, fraction=0.07),
+         "In floating point 0.07 * 100 is a little more than 7. Seven are to be referred, not eight."),
+    Case("equally uncertain", dict(**_TIED, fraction=0.4),
+         "Who is as uncertain as the last one referred is referred too: the order of the list must not matter."),
+    Case("several networks", dict(**_cases(2, 3, 6, seed=9), fraction=0.5),
+         "Patients are along the last axis. Each network has a list of its own, and refers patients of its own."),
+    Case("no patient", dict(uncertainty=torch.zeros(2, 0), error=torch.zeros(2, 0), fraction=0.5),
+         "Without a patient there is no error: 0, not NaN."),
+)
+
+_FNR_THRESHOLD = (
+    Case("nine patients", dict(**_patients(9, 4, 5, seed=10), alpha=0.3),
+         "The largest t with (sum of the missed shares + 1) / (n + 1) <= alpha. What has p >= t is marked."),
+    Case("large and small lesions", dict(**_UNEQUAL, alpha=0.25),
+         "Each patient's missed share counts alike: divide by the patient's own lesion before you sum."),
+    Case("a volume", dict(**_patients(12, 3, 4, 3, seed=12), alpha=0.2), "Any number of axes of space."),
+    Case("patients without a lesion", dict(**_MIXED, alpha=0.25),
+         "In a patient without a lesion nothing can be missed: a share of 0, not NaN. The patient counts in n."),
+    Case("equal probabilities", dict(**_COARSE, alpha=0.2),
+         "A voxel of exactly t is marked. Many voxels may share a probability."),
+    Case("just within", dict(**_EDGE, alpha=0.325),
+         "A sum that meets the budget exactly keeps the promise; so it is <=, with a thought for rounding."),
+    Case("too few patients", dict(**_patients(5, 4, 5, seed=14), alpha=0.1),
+         "If even missing nothing does not keep the promise, t is 0: everything is marked."),
+    Case("nothing to find", dict(**_SURE_OF_ALL, alpha=0.2),
+         "If the promise is kept with nothing marked, the largest t is infinity."),
+)
+
+CHECKS = (
+    Check("ask.agreement", agreement, _AGREEMENT),
+    Check("ask.error_left", error_left, _ERROR_LEFT),
+    Check("ask.fnr_threshold", false_negative_threshold, _FNR_THRESHOLD),
+)
