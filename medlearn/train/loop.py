@@ -1,6 +1,7 @@
 r"""The training loop on Hugging Face Accelerate: from a laptop to many GPUs, stopped and resumed at any step."""
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -138,9 +139,8 @@ def _on(device: torch.device, loader: Iterable) -> Iterator:
 def _bar(recipe: Recipe, first_step: int, wanted: bool):
     from tqdm.auto import tqdm
 
-    visible = wanted and (sys.stderr.isatty() or _in_notebook())
-    hidden = {} if visible else {"disable": True}          # else TQDM_DISABLE has its say
-    return tqdm(total=recipe.steps, initial=first_step, unit="step", leave=False, **hidden)
+    visible = wanted and not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or _in_notebook())
+    return tqdm(total=recipe.steps, initial=first_step, unit="step", leave=False, disable=not visible)
 
 
 def _in_notebook() -> bool:
