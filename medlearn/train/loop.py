@@ -43,7 +43,7 @@ def fit(net: nn.Module, data: Samples, loss: Callable[[Any, Any], Tensor], recip
     On many GPUs: `torchrun --nproc-per-node 4 script.py` or `accelerate launch script.py`. The processes share each
     batch and average their gradients, which is the same training where the loss is a mean over samples; but a batch
     norm sees its share only (see `nn.SyncBatchNorm`). The first process validates and saves.
-    The progress bar shows in a terminal or a notebook, and nowhere else.
+    The progress bar shows in a terminal or a notebook, unless TQDM_DISABLE is set, and nowhere else.
     Errors: ValueError for no sample, labels beyond the network's classes, a checkpoint of another network, recipe or
     data, only damaged ones; FloatingPointError for a loss or weights that are not finite: these are never saved.
     Chapters 5 and 15.
