@@ -271,6 +271,7 @@ def test_with_patience_to_the_end_it_returns_the_best_and_without_the_last():
 # what it says and refuses
 
 def test_the_bar_shows_in_a_terminal_only(monkeypatch, capsys):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     train()
     assert capsys.readouterr() == ("", "")
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
@@ -279,6 +280,9 @@ def test_the_bar_shows_in_a_terminal_only(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     train()
     assert "/6" in capsys.readouterr().err
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    train()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("labels, loss", [
