@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from medlearn.nets.blocks import check_counts
 from medlearn.tasks import kind_of
 from medlearn.uncertainty._random import seeded
 from medlearn.uncertainty._recording import Recording
@@ -99,8 +100,7 @@ def _check(net: nn.Module, image: Tensor, passes: int, generator: Generator) -> 
         raise TypeError(f"image: expected a float tensor, got {kind_of(image)}")
     if not isinstance(generator, Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
-    if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
-        raise ValueError(f"passes: expected a whole number, 1 or more, got {passes!r}")
+    check_counts(passes=passes)
     if not active_dropouts(net):
         raise ValueError("net: expected a dropout layer with 0 < p < 1, got a network without one. "
                          "Train it with dropout, as in UNet(dropout=0.3), or take an Ensemble")

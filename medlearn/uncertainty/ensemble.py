@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from medlearn.nets.blocks import check_counts
 from medlearn.nets.files import put_weights, read_tensors, write_tensors
 from medlearn.uncertainty._random import seeded
 from medlearn.uncertainty.dropout import active_dropouts
@@ -44,8 +45,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, make: Callable[[], nn.Module], members: int = 5, *, seed: int = 0):
         super().__init__()
-        if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-            raise ValueError(f"members: expected a whole number, 1 or more, got {members!r}")
+        check_counts(members=members)
         self.members = nn.ModuleList(_made(make, seed + number) for number in range(members))
         _check_alike(self.members)
 

@@ -42,10 +42,7 @@ def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m
     check_members("means", means)
     check_numbers("means", means)
     check_variances("variances", variances, like=means)
-    aleatoric = at_least_float32(variances).mean(0)
-    means = at_least_float32(means)
-    epistemic = (means - means.mean(0)).square().mean(0)
-    return Variances(aleatoric + epistemic, aleatoric, epistemic)
+    return _variances(at_least_float32(means), at_least_float32(variances))
 
 
 def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
@@ -61,7 +58,7 @@ def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
     check_members("probabilities", probabilities)
     check_probabilities(probabilities, axes_before=1)
     p = at_least_float32(probabilities)
-    return total_variance(p, _label_variance(p))
+    return _variances(p, _label_variance(p))
 
 
 def class_entropy(probabilities: Float[Tensor, "m b k *s"]) -> Entropies:
@@ -93,9 +90,13 @@ class RunningVariance:
         """Takes the next member, without its gradients."""
         check_numbers("mean", mean)
         check_variances("variance", variance, like=mean)
+        if self.members:
+            check_same("mean", mean, like=self._mean)
+        self._take(mean, variance)
+
+    def _take(self, mean: Tensor, variance: Tensor) -> None:
         if self.members == 0:
             self._mean, self._squares, self._variance = (torch.zeros_like(at_least_float32(mean)) for _ in range(3))
-        check_same("mean", mean, like=self._mean)
         self.members += 1
         step = mean - self._mean
         self._mean.add_(step, alpha=1 / self.members)
@@ -139,8 +140,10 @@ class RunningProbabilities:
     def add(self, probabilities: Float[Tensor, "b k *s"]) -> None:
         """Takes the next member's probabilities `(B, K, *S)`, without their gradient."""
         check_probabilities(probabilities)
+        if self.members:
+            check_same("probabilities", probabilities, like=self._labels._mean)
         p = at_least_float32(probabilities)
-        self._labels.add(p, _label_variance(p))
+        self._labels._take(p, _label_variance(p))
         entropy = _entropy(p, dim=1)
         self._entropy = entropy if self.members == 1 else self._entropy.lerp_(entropy, 1 / self.members)
 
@@ -157,6 +160,12 @@ class RunningProbabilities:
         """`class_entropy` of the members so far."""
         mean = self._labels.mean                                # as it is: of one member no rounding is left to tell
         return _entropies(mean, self._entropy.clone())
+
+
+def _variances(means: Tensor, variances: Tensor) -> Variances:
+    aleatoric = variances.mean(0)
+    epistemic = (means - means.mean(0)).square().mean(0)
+    return Variances(aleatoric + epistemic, aleatoric, epistemic)
 
 
 def _label_variance(p: Tensor) -> Tensor:

@@ -261,6 +261,9 @@ def test_running_refuses_the_same_and_a_member_of_another_shape(refused):
     with refused(r"probabilities: expected \(B, K, \*S\)"):
         classes.add(torch.ones(2))
     assert running.members == 1 and classes.members == 0
+    classes.add(ONES / 2)
+    with refused(r"probabilities: expected shape \(3, 2\) on cpu, got \(1, 2\)"):
+        classes.add(ONES[:1] / 2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
