@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test notebooks lab serve bench clean vendor pages
+.PHONY: help book test fresh notebooks study lab serve bench clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -20,9 +20,15 @@ book: pages ## run every chapter and build the book
 test: $(INSTALLED) vendor ## run every test: package, chapters, notebooks, pages
 	@$(BIN)/python tools/suite.py
 
+fresh: $(INSTALLED) ## the property tests with new examples, which differ from run to run
+	@HYPOTHESIS_PROFILE=fresh $(BIN)/python -m pytest tests -q -n auto --ignore=tests/pages --ignore=tests/tools
+
 notebooks: $(INSTALLED) ## write the notebook beside each chapter
 	@$(BIN)/python tools/execute.py
 	@$(BIN)/python tools/notebooks.py
+
+study: $(INSTALLED) ## put the claims on trial under other seeds and machines (ONLY="03 05" for some chapters)
+	@$(BIN)/python tools/study.py $(ONLY)
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=book

@@ -8,8 +8,8 @@ __version__ = "0.1.0"
 
 _ROOMS = ("checks", "data", "losses", "metrics", "nets", "physics", "tasks", "train", "uncertainty", "viz")
 _NAMES = {
-    "scale": "runtime", "set_scale": "runtime", "device": "runtime", "autocast": "runtime",
-    "claim": "claims", "check": "checks",
+    "scale": "runtime", "set_scale": "runtime", "device": "runtime", "autocast": "runtime", "steps": "runtime",
+    "claim": "claims", "record": "claims", "check": "checks",
 }
 __all__ = [*_ROOMS, *_NAMES]
 

@@ -27,16 +27,33 @@ def scale(*, quick: Any = _UNSET, full: Any = _UNSET) -> Any:
     r"""The scale in force, "quick" or "full"; with both values given, the value for that scale.
 
     `scale(quick=200, full=3000)` is 200 in the quick scale. The first that is set decides: `set_scale`, then the
-    environment variable MEDLEARN_SCALE, then the machine: "full" where there is a CUDA GPU, else "quick".
+    environment variable MEDLEARN_SCALE; else it is "quick", on a GPU too, until a chapter's full scale has been run.
     Errors: ValueError where MEDLEARN_SCALE holds something else; TypeError where only one of the two values was given.
     Every chapter.
     """
     if (quick is _UNSET) != (full is _UNSET):
         raise TypeError(f"expected both quick= and full=, or neither; got only {'full' if quick is _UNSET else 'quick'}=")
-    name = _chosen or _from_environment() or _from_machine()
+    name = _chosen or _from_environment() or "quick"
     if quick is _UNSET:
         return name
     return quick if name == "quick" else full
+
+
+def steps(*, quick: int, full: int) -> int:
+    r"""How many steps to train: the number for the scale in force, times MEDLEARN_BUDGET where that is set.
+
+    A study trains with a multiple of the quick budget, such as MEDLEARN_BUDGET=4, to see whether a claim is about the
+    method or about how long it was trained. Errors: ValueError where MEDLEARN_BUDGET is no number above zero, and as of
+    `scale`. Example: `STEPS = medlearn.steps(quick=160, full=4000)`. Every chapter that trains.
+    """
+    told = os.environ.get("MEDLEARN_BUDGET") or "1"
+    try:
+        factor = float(told)
+    except ValueError:
+        factor = float("nan")
+    if not 0 < factor < float("inf"):
+        raise ValueError(f"MEDLEARN_BUDGET: expected a number above zero, got {told!r}")
+    return max(1, round(factor * scale(quick=quick, full=full)))
 
 
 def device(verbose: bool = True) -> torch.device:
@@ -93,12 +110,6 @@ def _known(name: str, source: str) -> str:
 def _from_environment() -> str | None:
     name = os.environ.get("MEDLEARN_SCALE")
     return _known(name, "MEDLEARN_SCALE") if name else None
-
-
-def _from_machine() -> str:
-    import torch
-
-    return "full" if torch.cuda.is_available() else "quick"
 
 
 def _has_bfloat16(device: torch.device) -> bool:

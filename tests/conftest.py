@@ -1,8 +1,15 @@
 """Shape checks on every public function, on in the tests only; and the way to test a refusal."""
+import os
 from contextlib import contextmanager
 
 import jaxtyping
 import pytest
+from hypothesis import settings
+
+# the same examples on every machine; `HYPOTHESIS_PROFILE=fresh` looks for new ones, and what it finds becomes an @example
+settings.register_profile("stable", derandomize=True)
+settings.register_profile("fresh", print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stable"))
 
 # an int is welcome where a float is expected, as in Python itself
 jaxtyping.install_import_hook("medlearn", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

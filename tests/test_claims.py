@@ -1,4 +1,5 @@
 """Claims: only a true truth value passes, one fixed line is printed, and the lint names what could pass without its run."""
+import json
 import subprocess
 import sys
 
@@ -8,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medlearn.claims import ClaimError, claim, claims, claims_in, vacuous
+from medlearn.claims import ClaimError, claim, claims, claims_in, kinds, record, vacuous
 
 ID = "tasks.simplex"
+MEASURED = next(id for id, kind in kinds().items() if kind == "empirical")
 TRUE = [True, np.bool_(True), np.array(True), np.array([True]), torch.tensor(True), torch.tensor([[True]])]
 FALSE = [False, np.bool_(False), np.array([False]), torch.tensor(False), torch.tensor([False])]
 
@@ -86,6 +88,73 @@ def test_importing_claims_loads_no_torch():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Trials
+
+def test_every_claim_has_a_kind():
+    assert set(kinds()) == set(claims()) and set(kinds().values()) == {"exact", "empirical"}
+
+
+@pytest.mark.parametrize("effect", [0.2, np.float32(0.2), torch.tensor(0.2), torch.tensor([[0.2]]), 1, {"one": 0.2, "two": 3}], ids=kind)
+def test_a_measured_claim_brings_an_effect_and_a_control_that_fails(effect, capsys):
+    null = {name: -1.0 for name in effect} if isinstance(effect, dict) else -1.0
+    claim(MEASURED, True, effect=effect, control={"nothing": null})
+    assert capsys.readouterr().out == f"Claim {MEASURED} holds: {claims()[MEASURED]}\n"
+
+
+def test_a_control_fails_where_one_of_its_numbers_does():
+    claim(MEASURED, True, effect={"one": 1, "two": 1}, control={"half": {"one": 5, "two": 0}})
+    with pytest.raises(ClaimError, match=f"claim {MEASURED}: its control passes as well, whole"):
+        claim(MEASURED, True, effect={"one": 1, "two": 1}, control={"half": {"one": 5, "two": 0}, "whole": {"one": 1, "two": 1}})
+
+
+@pytest.mark.parametrize("given, error, said", [
+    ({}, ValueError, "expected effect= and control=, since it is empirical; got neither"),
+    ({"effect": 1.0}, ValueError, "got an effect"),
+    ({"control": {"null": -1.0}}, ValueError, "got a control"),
+    ({"effect": 1.0, "control": {}}, ValueError, "got an effect"),
+    ({"effect": -1.0, "control": {"null": -1.0}}, ValueError, "above zero exactly where the claim holds, got True and -1"),
+    ({"effect": 0.0, "control": {"null": -1.0}}, ValueError, "above zero exactly where the claim holds"),
+    ({"effect": float("nan"), "control": {"null": -1.0}}, ValueError, "effect: expected a finite number, got nan"),
+    ({"effect": 1.0, "control": {"null": float("-inf")}}, ValueError, "control 'null': expected a finite number"),
+    ({"effect": True, "control": {"null": -1.0}}, TypeError, "effect: expected one number, got bool"),
+    ({"effect": "much", "control": {"null": -1.0}}, TypeError, "effect: expected one number, got str"),
+    ({"effect": torch.ones(2), "control": {"null": -1.0}}, TypeError, r"got Tensor of torch.float32, shape \(2,\)"),
+    ({"effect": 1.0, "control": {"null": False}}, TypeError, "control 'null': expected one number, got bool"),
+    ({"effect": {"one": 1.0}, "control": {"null": -1.0}}, ValueError, "to measure what the effect does, one, got one number"),
+])
+def test_an_unsound_trial_is_refused(given, error, said, capsys):
+    with pytest.raises(error, match=said):
+        claim(MEASURED, True, **given)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_claim_that_does_not_hold_can_be_marked_and_the_run_goes_on(monkeypatch, capsys):
+    monkeypatch.setenv("MEDLEARN_MARK_CLAIMS", "1")
+    claim(MEASURED, False, effect=-0.25, control={"nothing": -1})
+    said = capsys.readouterr().out
+    assert said.startswith(f"Claim {MEASURED} DOES NOT HOLD HERE: {claims()[MEASURED]}\n  effect: -0.25\n  control, nothing: -1\n  machine: ")
+    claim(MEASURED, True, effect=0.25, control={"nothing": 1})
+    assert "DOES NOT HOLD HERE" in (said := capsys.readouterr().out) and "nothing: +1 (passes, and must not)" in said
+
+
+def test_a_study_finds_claims_and_records_in_the_log(monkeypatch, tmp_path):
+    log = tmp_path / "log.jsonl"
+    monkeypatch.setenv("MEDLEARN_CLAIMS_LOG", str(log))
+    claim(MEASURED, True, effect=0.25, control={"nothing": {"": -1}})
+    record("tasks.volume-ml", torch.tensor(8.5))
+    assert [json.loads(line) for line in log.read_text().splitlines()] == [
+        {"claim": MEASURED, "holds": True, "effect": {"": 0.25}, "control": {"nothing": {"": -1.0}}, "passes": []},
+        {"record": "tasks.volume-ml", "value": 8.5}]
+
+
+@pytest.mark.parametrize("name, value, error", [("volume", 1.0, ValueError), ("Tasks.volume", 1.0, ValueError), ("tasks.v", None, TypeError),
+                                                ("tasks.v", float("inf"), ValueError), ("tasks.v", True, TypeError)])
+def test_what_cannot_be_recorded_is_refused(name, value, error):
+    with pytest.raises(error, match="record"):
+        record(name, value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Reading cells
 
 CELL = '''\
@@ -95,14 +164,14 @@ from medlearn import claim
 x = compute()
 claim("tasks.simplex", x > 0)
 medlearn.claim(
-    "tasks.semantic-map", holds=(x < 1).all())
-claim(id="tasks.instance-set", holds=x != 2)
+    "tasks.semantic-merges", holds=(x < 1).all())
+claim(id="ce.gradient", holds=x != 2)
 print("claim('no.claim', True)")   # claim("no.claim", True)
 '''
 
 
 def test_claims_in_finds_each_call_with_its_line():
-    assert claims_in(CELL) == [("tasks.simplex", 5), ("tasks.semantic-map", 6), ("tasks.instance-set", 8)]
+    assert claims_in(CELL) == [("tasks.simplex", 5), ("tasks.semantic-merges", 6), ("ce.gradient", 8)]
     assert claims_in("") == claims_in("%%bash\nrm x; then; fi") == []
     with pytest.raises(SyntaxError):
         claims_in("x = (")
@@ -170,6 +239,12 @@ def test_a_sound_cell_has_no_complaint(cell):
     ("def claim(id, holds):\n    pass\nclaim('a.b', x > 1)", "something else is called claim"),
     ("claim = print\nclaim('a.b', x > 1)", "something else is called claim"),
     ("medlearn.claim = print\nmedlearn.claim('a.b', x > 1)", "something else is called claim"),
+    (f"claim('{MEASURED}', x > 1)", "brings no effect"),
+    (f"claim('{MEASURED}', x > 1, effect=x - 1)", "brings no control"),
+    ("claim('a.b', x > 1, effect=0.5, control={'none': y})", "constant effect"),
+    ("claim('a.b', x > 1, effect=x, control={'none': -1.0})", "constant control"),
+    ("claim('a.b', x > 1, effect=x, control={'none': {'one': y, 'two': -1.0}})", "constant control"),
+    ("claim('a.b', x > 1, effect=x, control={'none': x})", "its effect for a control"),
 ])
 def test_a_claim_that_could_pass_without_its_run_is_named(cell, why):
     complaints = vacuous(cell)

@@ -26,22 +26,37 @@ def machine(monkeypatch, cuda=False, mps=False, colab=False):
         monkeypatch.delitem(sys.modules, "google.colab", raising=False)
 
 
-@pytest.mark.parametrize("cuda, name", [(True, "full"), (False, "quick")])
-def test_the_machine_decides(monkeypatch, cuda, name):
+@pytest.mark.parametrize("cuda", [True, False])
+def test_the_scale_is_quick_on_every_machine(monkeypatch, cuda):
     machine(monkeypatch, cuda=cuda)
-    assert runtime.scale() == name
-
-
-def test_the_environment_decides_over_the_machine(monkeypatch):
-    machine(monkeypatch, cuda=True)
-    monkeypatch.setenv("MEDLEARN_SCALE", "quick")
     assert runtime.scale() == "quick"
-    monkeypatch.setenv("MEDLEARN_SCALE", "")        # an empty variable is no choice
+
+
+def test_the_environment_decides_over_the_default(monkeypatch):
+    machine(monkeypatch)
+    monkeypatch.setenv("MEDLEARN_SCALE", "full")
     assert runtime.scale() == "full"
+    monkeypatch.setenv("MEDLEARN_SCALE", "")        # an empty variable is no choice
+    assert runtime.scale() == "quick"
+
+
+def test_a_study_trains_with_a_multiple_of_the_budget(monkeypatch, refused):
+    monkeypatch.delenv("MEDLEARN_BUDGET", raising=False)
+    assert runtime.steps(quick=160, full=4000) == 160
+    monkeypatch.setenv("MEDLEARN_BUDGET", "4")
+    assert runtime.steps(quick=160, full=4000) == 640
+    monkeypatch.setenv("MEDLEARN_BUDGET", "0.001")
+    assert runtime.steps(quick=160, full=4000) == 1         # never none at all
+    monkeypatch.setenv("MEDLEARN_SCALE", "full")
+    monkeypatch.setenv("MEDLEARN_BUDGET", "0.5")
+    assert runtime.steps(quick=160, full=4000) == 2000
+    for wrong in ("much", "0", "-1", "inf", "nan"):
+        monkeypatch.setenv("MEDLEARN_BUDGET", wrong)
+        with refused(f"MEDLEARN_BUDGET: expected a number above zero, got '{wrong}'"):
+            runtime.steps(quick=160, full=4000)
 
 
 def test_the_reader_decides_over_both(monkeypatch):
-    machine(monkeypatch)
     monkeypatch.setenv("MEDLEARN_SCALE", "quick")
     runtime.set_scale("full")
     assert runtime.scale() == "full"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -30,6 +31,7 @@ from chapters import ROOT, cells, chapters, read
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3  # so that going back to another branch or scale costs nothing
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "nibabel", "connected-components-3d", "ipywidgets")
+UNHELD = re.compile(r"^Claim .* DOES NOT HOLD HERE: .*$", re.MULTILINE)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side: one core each
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, whatever else is installed
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger would warn
@@ -48,7 +50,7 @@ def digest(root: Path = ROOT) -> str:
     """Twelve characters that change with anything but the chapter's own code: the package, recordings, versions, scale."""
     h = hashlib.sha256()
     for path in sorted([*root.glob("medlearn/**/*"), *root.glob("book/recorded/**/*")]):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and not {"__pycache__", "studies"} & set(path.parts):  # studies are read by pages, not by cells
             h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     for name in VERSIONS:
         h.update(f"{name}=={metadata.version(name)}\n".encode())
@@ -79,7 +81,7 @@ def run(chapter: Path, root: Path = ROOT) -> Run:
                             on_cell_execute=lambda cell, cell_index: reached.append(cell_index))
     start, failure = time.perf_counter(), ""
     try:
-        client.execute()
+        client.execute(env={**os.environ, "MEDLEARN_MARK_CLAIMS": "1"})  # a claim that fails does not end the book
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         failure = describe(error, chapter, reached[-1] if reached else 0, root)
     return Run(chapter, time.perf_counter() - start, notebook, failure)
@@ -99,6 +101,21 @@ def keep(cache: JupyterCacheAbstract, done: Run) -> None:
     """Put a chapter's outputs into the cache."""
     bundle = CacheBundleIn(done.notebook, str(done.chapter), data={"execution_seconds": done.seconds})
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def unheld(root: Path = ROOT) -> list[str]:
+    """Claims that did not hold when their chapter last ran here, one line of text each."""
+    found = []
+    for chapter in chapters(root):
+        with suppress(LookupError):
+            printed = "".join(output.get("text", "") for cell in executed(chapter, root).cells for output in cell.get("outputs", ()))
+            found += [f"{chapter.relative_to(root).as_posix()}: {line}" for line in UNHELD.findall(printed)]
+    return found
+
+
+def cores() -> int:
+    """How many runs go side by side."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def waiting(cache: JupyterCacheAbstract, all_chapters: list[Path]) -> list[Path]:
@@ -133,8 +150,7 @@ def execute(root: Path = ROOT) -> list[Run]:
     todo = waiting(cache, every)
     print(f"Chapters: {len(every)}, to run: {len(todo)}", flush=True)
     done: list[Run] = []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(max_workers=cores) as pool:
+    with ThreadPoolExecutor(max_workers=cores()) as pool:
         for future in as_completed([pool.submit(run, chapter, root) for chapter in todo]):
             done.append(result := future.result())
             if not result.failure:

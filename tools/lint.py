@@ -10,6 +10,7 @@ from exercises import SOLUTION, check_ids, checks, leaning
 from markup import Translator
 from medlearn.claims import claims, claims_in, vacuous
 from myst import MarkupError
+from prose_numbers import measured
 from references import References
 
 UNCHECKED = "nbval-ignore-output"  # the tag of a cell whose outputs differ from run to run
@@ -23,6 +24,8 @@ def problems(chapter: Path, book: References) -> list[str]:
     for cell in every:
         if cell.kind != "code":
             found += [f"{where}:{line}: {text}" for line, text in _untranslatable(cell, translator)]
+            found += [f"{where}:{line}: {number} in prose: quote it from the study, {{study}}`name`, or mark it {{exact}}`{number}` "
+                      "where no run can change it" for line, number in measured(cell.source, cell.line)]
             continue
         number += 1
         if error := _no_python(cell):

@@ -172,6 +172,10 @@ class Translator:
                 return ", ".join(self._cited(key, line, "{0} ({1})") for key in target.split(","))
             case "math":
                 return f"${text}$"
+            case "exact":
+                return text
+            case "study":
+                return self._look_up(line, self.book.quoted, text)
             case "sub" | "sup":
                 return f"<{role}>{text}</{role}>"
             case "abbr":

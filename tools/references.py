@@ -14,6 +14,7 @@ from pybtex.richtext import Text
 
 from chapters import Repository, documents, front_matter, source
 from myst import directives
+from studies import Spread, all_quantities, quoted
 
 API_PAGE = "book/reference/api"
 
@@ -71,7 +72,15 @@ class References:
         """A name of the package, on the page of its functions."""
         return Place(API_PAGE, name, f"`{name}`")
 
+    def quoted(self, text: str) -> str:
+        """A number of a study, with its range: what the role {study} shows."""
+        return quoted(text, self._quantities)
+
     # What there is ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _quantities(self) -> dict[str, Spread]:
+        return all_quantities(self.root)
 
     @cached_property
     def _pages(self) -> dict[str, str]:

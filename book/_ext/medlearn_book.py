@@ -12,14 +12,18 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 typing.GENERATING_DOCUMENTATION = "medlearn"  # jaxtyping then writes Float[Tensor, 'b k *s'] without its module
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 from chapters import orphans, repository  # noqa: E402
+from claim_boxes import (  # noqa: E402
+    Claims, ClaimsList, box_claims, code_cells, forget_claims, merge_claims, write_claims)
 from execute import cache_path  # noqa: E402
 from lint import claim_problems  # noqa: E402
+from studies import all_quantities, quoted  # noqa: E402
 
 log = logging.getLogger(__name__)
 MATHJAX = "vendor/mathjax/tex-mml-chtml.js"
@@ -42,14 +46,9 @@ def the_book_is_whole(app: Sphinx, env, docnames) -> None:
 
 # Cells --------------------------------------------------------------------------------------------------------------
 
-def cells(doctree: nodes.document):
-    """The code cells of a page."""
-    return doctree.findall(lambda n: isinstance(n, nodes.container) and n.get("nb_element") == "cell_code")
-
-
 def name_solutions(app: Sphinx, doctree: nodes.document) -> None:
     """A folded solution says so, instead of 'Show code cell content'."""
-    for cell in cells(doctree):
+    for cell in code_cells(doctree):
         if "tag_solution" in cell["classes"]:
             cell["prompt_show"] = cell["prompt_hide"] = "Solution"
 
@@ -68,69 +67,19 @@ def placed(node: nodes.Node) -> nodes.Node:
     return node
 
 
-# Claims -------------------------------------------------------------------------------------------------------------
+# Numbers ------------------------------------------------------------------------------------------------------------
 
-def anchor(claim: str) -> str:
-    """`tasks.simplex` to the id of the cell that shows it."""
-    return "claim-" + claim.replace(".", "-")
-
-
-def shown(env) -> dict[str, str]:
-    """Claim to the page that shows it."""
-    if not hasattr(env, "medlearn_claims"):
-        env.medlearn_claims = {}
-    return env.medlearn_claims
+def study_role(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """{study}`name .2f`: a number with its range over the runs of a study."""
+    try:
+        return [nodes.inline(rawtext, quoted(text, all_quantities(Path(inliner.document.settings.env.srcdir))), classes=["study"])], []
+    except LookupError as missing:
+        return [nodes.problematic(rawtext, rawtext)], [inliner.reporter.warning(str(missing.args[0]), line=lineno)]
 
 
-def find_claims(app: Sphinx, doctree: nodes.document) -> None:
-    """Give each cell that shows a claim an id, and remember the page."""
-    from medlearn.claims import claims_in
-    for cell in cells(doctree):
-        source = cell.next_node(nodes.literal_block)
-        for claim, _ in claims_in(source.astext()) if source else ():
-            cell["ids"].append(anchor(claim))
-            shown(app.env)[claim] = app.env.docname
-
-
-def forget_claims(app: Sphinx, env, docname: str) -> None:
-    env.medlearn_claims = {claim: page for claim, page in shown(env).items() if page != docname}
-
-
-def merge_claims(app: Sphinx, env, docnames, other) -> None:
-    shown(env).update({claim: page for claim, page in shown(other).items() if page in docnames})
-
-
-class ClaimsList(nodes.General, nodes.Element):
-    """Stands for the list until every page has been read."""
-
-
-class Claims(SphinxDirective):
-    """All claims by chapter, each with a link to the cell that shows it."""
-
-    def run(self) -> list[nodes.Node]:
-        return [ClaimsList()]
-
-
-def write_claims(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    from medlearn.claims import claims
-    for place in list(doctree.findall(ClaimsList)):
-        sentences, where = claims(), shown(app.env)
-        pages = dict.fromkeys(where[claim] for claim in sentences if claim in where)
-        place.replace_self([node for page in pages for node in
-                            claims_of(app, docname, page, {c: s for c, s in sentences.items() if where.get(c) == page})])
-
-
-def claims_of(app: Sphinx, here: str, page: str, sentences: dict[str, str]) -> list[nodes.Node]:
-    """A chapter's title, and its claims as a list of links."""
-    def link(text: str, target: str = "") -> nodes.reference:
-        uri = app.builder.get_relative_uri(here, page) + (f"#{target}" if target else "")
-        return nodes.reference("", "", nodes.literal("", text) if target else nodes.Text(text), refuri=uri, internal=True)
-
-    def item(claim: str, sentence: str) -> nodes.list_item:
-        return nodes.list_item("", nodes.paragraph("", "", link(claim, anchor(claim)), nodes.Text("  " + sentence)))
-
-    title = nodes.rubric("", "", link(app.env.titles[page].astext()))
-    return [title, nodes.bullet_list("", *[item(c, s) for c, s in sentences.items()], classes=["claims"])]
+def exact_role(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """{exact}`0.1 %`: a number that no run can change; it is shown as it stands."""
+    return [nodes.Text(text)], []
 
 
 # Reference ----------------------------------------------------------------------------------------------------------
@@ -150,10 +99,12 @@ def as_rst(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
 def setup(app: Sphinx) -> dict:
     app.add_node(ClaimsList)
     app.add_directive("claims", Claims)
+    app.add_role("study", study_role)
+    app.add_role("exact", exact_role)
     app.add_css_file("book.css")
     app.connect("config-inited", configure)
     app.connect("env-before-read-docs", the_book_is_whole)
-    for handler in (name_solutions, every_figure_has_alt_text, find_claims):
+    for handler in (name_solutions, every_figure_has_alt_text, box_claims):
         app.connect("doctree-read", handler)
     app.connect("env-purge-doc", forget_claims)
     app.connect("env-merge-info", merge_claims)

@@ -19,10 +19,20 @@ def test_a_broken_chapter(book, capsys):
 
 def test_a_false_claim(book, capsys):
     id, sentence = next(iter(claims().items()))
-    book.chapter("01_one", "# One\n", cell(f'from medlearn import claim\n\nx = 1\nclaim("{id}", x > 1)'))
-    assert execute.main(book.root) == 1
-    said = capsys.readouterr().err
-    assert f"{ONE}.md:15: code cell 1 failed" in said and f"ClaimError: claim {id} does not hold: {sentence}" in said
+    book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS.replace(f'claim("{id}", x == 6)', f'claim("{id}", x == 7)'))
+    done = pages(book)
+    assert done.returncode == 1  # and the book is there
+    assert f"these claims do not hold on this machine:\n{ONE}.md: Claim {id} DOES NOT HOLD HERE: {sentence}" in done.stderr
+    page = (book.root / f"_build/html/{ONE}.html").read_text()
+    assert "Does not hold here" in page and "machine: " in page and page.count('class="claim claim-fails"') == 1
+    assert pages(book).returncode == 1  # and again, where nothing had to be built
+
+
+def test_a_control_that_passes(book, capsys):
+    book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS.replace("5 - x", "x", 1))
+    done = pages(book)
+    assert done.returncode == 1 and (book.root / f"_build/html/{ONE}.html").exists()
+    assert "none: +6 (passes, and must not)" in (book.root / f"_build/html/{ONE}.html").read_text()
 
 
 def test_a_claim_that_could_pass_without_its_run(book, capsys):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from medlearn.claims import claims
+from medlearn.claims import kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = """\
@@ -32,7 +32,9 @@ def cell(code: str, *tags: str) -> str:
     return "```{code-cell} ipython3\n" + (f":tags: [{', '.join(tags)}]\n\n" if tags else "") + code.rstrip() + "\n```\n"
 
 
-SHOWS_ALL_CLAIMS = cell("from medlearn import claim\n\nx = sum(range(4))\n" + "\n".join(f'claim("{id}", x == 6)' for id in claims()))
+TRIAL = {"exact": "", "empirical": ", effect=x - 5, control={'none': 5 - x}"}
+SHOWS_ALL_CLAIMS = cell("from medlearn import claim\n\nx = sum(range(4))\n"
+                        + "\n".join(f'claim("{id}", x == 6{TRIAL[kind]})' for id, kind in kinds().items()))
 
 
 class Book:

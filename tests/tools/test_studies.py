@@ -1,0 +1,114 @@
+"""Studies: records say in how many runs a claim held and by how much; they go stale with the code and not with the prose."""
+import json
+import math
+
+import pytest
+import study as trials
+from chapters import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from studies import Spread, code_digest, orphans, quoted, read_study, stale, studies
+from tiny_book import cell
+
+from medlearn.claims import kinds
+
+MEASURED = next(id for id, kind in kinds().items() if kind == "empirical")
+EXPERIMENT = f"""\
+import torch
+from medlearn import claim, record
+
+x = 1 + torch.rand(1, generator=torch.Generator().manual_seed(0)).item()
+record("{MEASURED.split('.')[0]}.x", x)
+claim("{MEASURED}", x > 0.5, effect=x - 0.5, control={{"its mirror": -x}})
+"""
+
+
+@pytest.fixture
+def chapter(book):
+    return book.chapter("01_one", "# One\n", cell(EXPERIMENT))
+
+
+def test_a_study_says_how_often_and_by_how_much_a_claim_held(book, chapter, capsys):
+    assert trials.main(["01", "--only", "as it is", "seeds 1", "float32"], book.root) == 0
+    study = read_study(chapter, book.root)
+    assert set(study.settings) == {"as it is", "seeds 1", "float32"} and study.code == code_digest(chapter)
+    trial = study.trials()[MEASURED]
+    assert (trial.runs, trial.held, trial.passed) == (3, 3, 0) and trial.stands
+    values = {run["setting"]: run["values"][f"{MEASURED.split('.')[0]}.x"] for run in study.runs}
+    assert values["as it is"] == values["float32"] != values["seeds 1"]  # the seed that the chapter sets is shifted
+    assert sorted(trial.effect[""].values) == pytest.approx(sorted(x - 0.5 for x in values.values()))
+    assert f"{MEASURED}|its mirror" in study.quantities()
+    assert "held 3 of 3" in capsys.readouterr().out
+
+    assert trials.main(["01", "--only", "as it is", "seeds 1"], book.root) == 0
+    assert "Runs: 0 of 1 chapters" in capsys.readouterr().out  # what was interrupted goes on
+
+
+def test_a_claim_that_fails_in_one_setting_fails_the_study(book, capsys):
+    book.chapter("01_one", "# One\n", cell(EXPERIMENT.replace("x = 1", "x = -1")))
+    assert trials.main(["--only", "as it is"], book.root) == 1
+    assert "held 0 of 1" in capsys.readouterr().out
+
+
+def test_a_chapter_that_breaks_is_named_and_not_recorded(book, capsys):
+    chapter = book.chapter("01_one", "# One\n", cell("1 / 0"))
+    assert trials.main(["--only", "as it is"], book.root) == 1
+    said = capsys.readouterr()
+    assert "as it is: book/principles/01_one.md:15: code cell 1 failed" in said.err and "ZeroDivisionError" in said.err
+    assert read_study(chapter, book.root) is None
+
+
+def test_a_record_goes_stale_with_the_code_and_not_with_the_prose(book, chapter):
+    assert stale(book.root) == ["book/principles/01_one.md: has no study; say `make study ONLY=01`"]
+    assert trials.main(["--only", "as it is"], book.root) == 0 and stale(book.root) == []
+    chapter.write_text(chapter.read_text().replace("# One", "# One, in other words").replace("\n\nx = 1", "\n\n# a comment\nx = 1"))
+    assert stale(book.root) == []
+    chapter.write_text(chapter.read_text().replace("x = 1 +", "x = 2 +"))
+    assert stale(book.root) == ["book/recorded/studies/01_one.json: is older than its chapter's code; say `make study ONLY=01`"]
+
+
+def test_a_record_of_old_code_is_begun_anew(book, chapter):
+    assert trials.main(["--only", "as it is", "float32"], book.root) == 0
+    chapter.write_text(chapter.read_text().replace("x = 1 +", "x = 2 +"))
+    assert trials.main(["--only", "as it is"], book.root) == 0
+    assert read_study(chapter, book.root).settings == ["as it is"]
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
+def test_clear_is_three_standard_deviations_above_the_bar(values):
+    spread = Spread(tuple(values))
+    mean = sum(values) / len(values)
+    sd = math.sqrt(sum((x - mean) ** 2 for x in values) / (len(values) - 1))
+    if abs(mean - 3 * sd) > 1e-6:
+        assert spread.clear == (mean > 0 and mean > 3 * sd)
+
+
+def test_a_page_quotes_mean_and_range():
+    known = {"a.b": Spread((0.5, 0.625)), "a.c|null:part": Spread((0.123,))}
+    assert quoted("a.b .2f", known) == "0.56 (0.50 to 0.62)"
+    assert quoted("a.b .0%", known) == "56% (50% to 62%)"
+    assert quoted("a.c|null:part", known) == "0.12"
+    with pytest.raises(LookupError, match="no study has the number 'a.x'"):
+        quoted("a.x .2f", known)
+
+
+# The book's own records ----------------------------------------------------------------------------------------------
+
+def test_every_chapter_has_a_study_of_its_code_as_it_is():
+    assert stale(ROOT) == []
+
+
+def test_no_record_is_of_a_chapter_that_is_gone():
+    assert orphans(ROOT) == []
+
+
+def test_every_claim_stood_in_every_run_of_its_study():
+    fell = [id for study in studies(ROOT).values() for id, trial in study.trials().items() if not trial.stands]
+    assert fell == []
+
+
+def test_records_hold_no_path_and_can_be_read_by_anyone():
+    for path in ROOT.glob("book/recorded/studies/*.json"):
+        for run in json.loads(path.read_text())["runs"]:
+            assert set(run) == {"setting", "machine", "commit", "date", "seconds", "failure", "claims", "values"}
+            assert run["failure"] == "" and str(ROOT) not in json.dumps(run)

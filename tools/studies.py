@@ -1,0 +1,162 @@
+"""What the studies found: each chapter's experiment, run under many settings, as book/recorded/studies/*.json keeps it.
+
+`study.py` writes these records; pages, notebooks, lint and tests read them here.
+"""
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chapters import ROOT, cells, chapters
+from exercises import SOLUTION
+
+RATIO = 3  # an effect's mean lies at least so many standard deviations above its bar
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number over the runs of a study."""
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def sd(self) -> float:
+        return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
+
+    @property
+    def clear(self) -> bool:
+        """Above zero by at least `RATIO` standard deviations, in the mean."""
+        return self.mean > 0 and self.mean >= RATIO * self.sd
+
+    def text(self, form: str = ".2g") -> str:
+        """Mean and range, `0.62 (0.55 to 0.70)`; the mean alone where all runs agree to the digits shown."""
+        mean, low, high = (format(x, form) for x in (self.mean, min(self.values), max(self.values)))
+        return mean if low == high else f"{mean} ({low} to {high})"
+
+
+@dataclass
+class Trial:
+    """A claim in its study: in how many runs it held, and by how much; what its controls gave."""
+    runs: int = 0
+    held: int = 0
+    passed: int = 0  # runs in which a control passed as well
+    effect: dict[str, Spread] = field(default_factory=dict)
+    control: dict[str, dict[str, Spread]] = field(default_factory=dict)
+
+    @property
+    def stands(self) -> bool:
+        return self.runs > 0 and self.held == self.runs and not self.passed
+
+
+@dataclass(frozen=True)
+class Study:
+    """The record of one chapter."""
+    code: str         # digest of the chapter's code when it was run
+    runs: list[dict]
+
+    @property
+    def settings(self) -> list[str]:
+        return list(dict.fromkeys(run["setting"] for run in self.runs))
+
+    @property
+    def machines(self) -> list[str]:
+        return list(dict.fromkeys(run["machine"] for run in self.runs))
+
+    def trials(self) -> dict[str, Trial]:
+        """Every claim that a run showed, with its numbers over all runs."""
+        found: dict[str, Trial] = {}
+        for id in dict.fromkeys(id for run in self.runs for id in run["claims"]):
+            shown = [run["claims"][id] for run in self.runs if id in run["claims"]]
+            found[id] = Trial(len(shown), sum(one["holds"] for one in shown), sum(bool(one["passes"]) for one in shown),
+                              _spreads([one["effect"] for one in shown]),
+                              {name: _spreads([one["control"][name] for one in shown if name in one["control"]])
+                               for name in dict.fromkeys(name for one in shown for name in one["control"])})
+        return found
+
+    def quantities(self) -> dict[str, Spread]:
+        """Everything that a page may quote: `name` of a record, `claim`, `claim:part`, `claim|control:part`."""
+        found = _spreads([run["values"] for run in self.runs])
+        for id, trial in self.trials().items():
+            found |= {_key(id, part): spread for part, spread in trial.effect.items()}
+            found |= {_key(f"{id}|{name}", part): spread
+                      for name, parts in trial.control.items() for part, spread in parts.items()}
+        return found
+
+
+def _key(name: str, part: str) -> str:
+    return f"{name}:{part}" if part else name
+
+
+def _spreads(rows: list[dict[str, float]]) -> dict[str, Spread]:
+    return {name: Spread(tuple(row[name] for row in rows if name in row))
+            for name in dict.fromkeys(name for row in rows for name in row)}
+
+
+def path_of(chapter: Path, root: Path = ROOT) -> Path:
+    """Where a chapter's record lies."""
+    return root / "book/recorded/studies" / f"{chapter.stem}.json"
+
+
+def read_study(chapter: Path, root: Path = ROOT) -> Study | None:
+    """A chapter's record, whether or not its code has changed since; None where there is none."""
+    path = path_of(chapter, root)
+    return Study(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def studies(root: Path = ROOT) -> dict[str, Study]:
+    """All records, by the chapter's stem."""
+    return {chapter.stem: study for chapter in chapters(root) if (study := read_study(chapter, root))}
+
+
+def code_digest(chapter: Path) -> str:
+    """Changes with a chapter's code; not with its prose, its comments or its solutions."""
+    h = hashlib.sha256()
+    for cell in cells(chapter):
+        if cell.kind == "code" and SOLUTION not in cell.tags:
+            h.update(ast.dump(ast.parse(cell.source)).encode() + b"\0")
+    return h.hexdigest()[:12]
+
+
+def stale(root: Path = ROOT) -> list[str]:
+    """Chapters with claims whose record is missing, or older than their code; one line of text each."""
+    found = []
+    for chapter in chapters(root):
+        study = read_study(chapter, root)
+        if study is None:
+            found.append(f"{chapter.relative_to(root).as_posix()}: has no study; say `make study ONLY={chapter.stem[:2]}`")
+        elif study.code != code_digest(chapter):
+            found.append(f"{path_of(chapter, root).relative_to(root).as_posix()}: is older than its chapter's code; "
+                         f"say `make study ONLY={chapter.stem[:2]}`")
+    return found
+
+
+def orphans(root: Path = ROOT) -> list[str]:
+    """Records of chapters that are not there."""
+    stems = {chapter.stem for chapter in chapters(root)}
+    return [f"{path.relative_to(root).as_posix()}: no chapter of this name"
+            for path in sorted(root.glob("book/recorded/studies/*.json")) if path.stem not in stems]
+
+
+def quoted(text: str, known: dict[str, Spread]) -> str:
+    r"""What the role {study}`name form` shows; LookupError for a number that no study has.
+
+    `form` is Python's, as `.2f` or `.0%`, and may be left out.
+    """
+    found = re.fullmatch(r"(.+?)(?:\s+(\+?\.?\d*[efg%]))?", " ".join(text.split()))
+    name, form = found.groups()
+    if name not in known:
+        raise LookupError(f"no study has the number {name!r}")
+    return known[name].text(form or ".2g")
+
+
+def all_quantities(root: Path = ROOT) -> dict[str, Spread]:
+    """What any page may quote."""
+    return {name: spread for study in studies(root).values() for name, spread in study.quantities().items()}
