@@ -119,13 +119,14 @@ def test_the_precision_that_is_fast_on_a_cpu(monkeypatch, native, name):
     assert runtime.precision(torch.device("cpu")) == name
 
 
-@pytest.mark.parametrize("avx512, amx", [(False, False), (True, False), (False, True)])
-def test_mixed_precision_where_a_cpu_has_bfloat16(monkeypatch, avx512, amx):
+@pytest.mark.parametrize("avx512, amx, onednn", [(False, False, True), (True, False, True), (False, True, True), (True, True, False)])
+def test_mixed_precision_where_a_cpu_has_bfloat16_and_may_use_it(monkeypatch, avx512, amx, onednn):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(runtime, "_onednn_has_bfloat16", lambda: onednn)
     with runtime.autocast(torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == (torch.bfloat16 if avx512 or amx else torch.float32)
+    assert product.dtype == (torch.bfloat16 if (avx512 or amx) and onednn else torch.float32)
 
 
 def test_mixed_precision_is_off_where_nothing_is_known(monkeypatch):
