@@ -77,7 +77,7 @@ def box(line: re.Match, source: str, record: tuple[Trial, Study] | None) -> str:
              f'<code>{escape(claim)}</code></p>', f"<p>{escape(sentence)}</p>"]
     if not holds:
         parts.append(f"<pre>{escape(evidence)}</pre>")
-    parts.append(f'<details><summary>{escape(standing(claim, record))}</summary>'
+    parts.append(f'<details><summary>What was checked ({escape(standing(claim, record))})</summary>'
                  f'<pre>{escape(condition(claim, source))}</pre>{numbers(record)}</details></div>')
     return "\n".join(parts)
 
@@ -92,13 +92,12 @@ def condition(claim: str, source: str) -> str:
 
 def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
     """A line about a claim in its study."""
-    kind = "exact" if kinds().get(claim) == "exact" else "measured, with a control that must fail"
+    kind = "exact" if kinds().get(claim) == "exact" else "measured"
     if record is None:
-        return f"What was checked ({kind}; not yet in a study)"
-    trial, study = record
-    control = "" if not trial.control else ", its control failed in all" if not trial.passed else \
-        f", its control passed in {trial.passed}"
-    return f"What was checked ({kind}): held in {trial.held} of {trial.runs} runs{control}"
+        return f"{kind}; not yet in a study"
+    trial, _ = record
+    control = "" if not trial.control else ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
+    return f"{kind}: held in {trial.held} of {trial.runs} runs{control}"
 
 
 def numbers(record: tuple[Trial, Study] | None) -> str:
@@ -111,11 +110,11 @@ def numbers(record: tuple[Trial, Study] | None) -> str:
         nulls = {name: parts[part] for name, parts in trial.control.items() if part in parts}
         every = [effect, *nulls.values()]
         reach = max(abs(x) for spread in every for x in spread.values) or 1.0
-        for label, spread, kind in [(part or "effect", effect, "effect"), *((n, s, "null") for n, s in nulls.items())]:
+        for label, spread, kind in [(part or "effect", effect, "effect"), *((f"control: {n}", s, "null") for n, s in nulls.items())]:
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
-            "Grey: what must fail.</caption>" + "".join(rows) + "</table><p>Settings: "
+            "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
             + html.escape("; ".join(study.settings)) + ". Machines: " + html.escape("; ".join(study.machines)) + ".</p>")
 
 
