@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["ClaimError", "claim", "claims", "claims_in", "kinds", "record", "vacuous"]
+__all__ = ["ClaimError", "call_in", "claim", "claims", "claims_in", "kinds", "record", "vacuous"]
 
 KINDS = ("exact", "empirical")
 LOG = "MEDLEARN_CLAIMS_LOG"  # environment: the file to which claims and records are appended, one JSON object a line
@@ -185,6 +185,15 @@ def claims_in(source: str) -> list[tuple[str, int]]:
     """
     found = [(_argument(call, 0, "id"), call.lineno) for call in _claim_calls(_parse(source))]
     return sorted(((id.value, line) for id, line in found if _is_text(id)), key=lambda item: item[1])
+
+
+def call_in(source: str, id: str) -> str:
+    r"""The call that shows a claim, as a cell's Python source has it; empty where there is none.
+
+    Errors: SyntaxError as of Python.
+    """
+    found = (call for call in _claim_calls(_parse(source)) if getattr(_argument(call, 0, "id"), "value", None) == id)
+    return next((ast.get_source_segment(source, call) or "" for call in found), "")
 
 
 def vacuous(source: str) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medlearn.claims import ClaimError, claim, claims, claims_in, kinds, record, vacuous
+from medlearn.claims import ClaimError, call_in, claim, claims, claims_in, kinds, record, vacuous
 
 ID = "tasks.simplex"
 MEASURED = next(id for id, kind in kinds().items() if kind == "empirical")
@@ -175,6 +175,11 @@ def test_claims_in_finds_each_call_with_its_line():
     assert claims_in("") == claims_in("%%bash\nrm x; then; fi") == []
     with pytest.raises(SyntaxError):
         claims_in("x = (")
+
+
+def test_call_in_gives_the_call_as_it_stands():
+    assert call_in(CELL, "tasks.semantic-merges") == 'medlearn.claim(\n    "tasks.semantic-merges", holds=(x < 1).all())'
+    assert call_in(CELL, "no.claim") == call_in("", "ce.gradient") == ""
 
 
 @pytest.mark.parametrize("cell", [

@@ -5,7 +5,6 @@ other runs it did, and by how much.
 """
 from __future__ import annotations
 
-import ast
 import html
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from studies import Spread, Study, Trial, studies
 
-from medlearn.claims import _claim_calls, claims, claims_in, kinds
+from medlearn.claims import call_in, claims, claims_in, kinds
 
 PRINTED = re.compile(r"^Claim (\S+) (holds|DOES NOT HOLD HERE): (.*)\n?((?:^  .*\n?)*)", re.MULTILINE)
 WIDTH, ROW = 260, 16  # of a strip of dots, in CSS pixels
@@ -78,16 +77,8 @@ def box(line: re.Match, source: str, record: tuple[Trial, Study] | None) -> str:
     if not holds:
         parts.append(f"<pre>{escape(evidence)}</pre>")
     parts.append(f'<details><summary>What was checked ({escape(standing(claim, record))})</summary>'
-                 f'<pre>{escape(condition(claim, source))}</pre>{numbers(record)}</details></div>')
+                 f'<pre>{escape(call_in(source, claim))}</pre>{numbers(record)}</details></div>')
     return "\n".join(parts)
-
-
-def condition(claim: str, source: str) -> str:
-    """The call that checked it, as the cell has it."""
-    for call in _claim_calls(ast.parse(source)):
-        if call.args and isinstance(call.args[0], ast.Constant) and call.args[0].value == claim:
-            return ast.get_source_segment(source, call) or ""
-    return ""
 
 
 def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
