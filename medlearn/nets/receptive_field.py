@@ -48,9 +48,11 @@ def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int]
     mask is `(*S)`, true where any channel is seen. `output` picks one tensor `(1, K, *O)` from what the module gives.
     What counts is the wiring, not what was learnt: each layer is asked by its gradient, with equal positive weights in
     the place of its own (a weight of zero would hide a path), an average for each maximum (whose gradient reaches one
-    voxel only), and without activations, dropout and norms. So a norm's statistics, which couple all voxels weakly, do
-    not count. The module itself stays as it is; what it computes from the *values* of the image, as an index or a
-    mask, is seen for an image of ones. Nothing seen gives a mask of false.
+    voxel only), and without activations, dropout and norms. Norms that average over the image (group, instance and
+    layer norm over space; batch norm while it trains) make every voxel reach every other, and a network can learn to
+    use it: what is said here of such a network is its wiring, and no bound on what it knows.
+    The module itself stays as it is; what it computes from the *values* of the image, as an index or a mask, is seen for
+    an image of ones. Nothing seen gives a mask of false.
     Errors: TypeError for what is no module; ValueError for a shape that is none, an output that is no `(1, K, *O)`
     with the input's number of axes, a place outside of it, a dilated max pooling. Chapter 4.
     """
@@ -68,7 +70,7 @@ def receptive_field(module: nn.Module, input_shape: Sequence[int], *,
     Shapes and what counts: as `coverage`. The extent is measured, holes included, from voxel to voxel until its steps
     repeat: three voxels for a stack of layers, two periods where an upsampling makes the steps uneven.
     Where every output sees the whole image, by attention, by a global pooling or because the image is small, the size
-    is the image's own and the jump 0.
+    is the image's own and the jump 0. Norms that average over the whole image reach everywhere and are not counted.
     Errors: as `coverage`; ValueError for an image so small that its border cuts the window before the steps repeat.
     Source: Araujo et al. 2019, doi:10.23915/distill.00021. Chapter 4.
     """
