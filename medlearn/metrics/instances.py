@@ -93,7 +93,8 @@ def panoptic_quality(truth: Things, answer: Things, *, iou: float = 0.5) -> Pano
     With `iou` of 0.5 or more the pairs are unique where things do not overlap: a pair shares more than half of its
     union, so more than half of each thing, and no thing has two such halves. With less, or where the things of a set
     overlap, pairs are chosen one-to-one for the largest sum of IoU; since the denominator is half the number of
-    things on both sides, whatever the pairs, that is the best PQ there is.
+    things on both sides, whatever the pairs, that is the best PQ there is. Of equal sums the one of most pairs
+    counts, so that SQ and RQ, too, do not depend on the order of the things.
     Neither side has a thing: NaN, which says so, and adds nothing to a pool. One side has none: 0.
     Errors: TypeError for float or bool maps; ValueError for negative ids, other grids or devices, `iou` outside
     [0, 1). Source: Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963. Chapter 1.

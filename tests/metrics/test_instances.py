@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from medlearn.metrics import (Detection, PanopticQuality, detection_f1, matching, panoptic_quality,
@@ -69,6 +69,7 @@ def check_against_brute_force(truth, answer, threshold):
     if half:
         assert pq.pq == pytest.approx(best_by_hand(allowed) / half, abs=1e-12)
         assert pq.pq == pytest.approx(pq.sq * pq.rq, abs=1e-12)
+        assert pq.tp == round(best_by_hand(allowed + 1e-9 * (allowed > 0)) / 1e-9 - best_by_hand(allowed) / 1e-9)
         assert f1.f1 == pytest.approx(best_by_hand((allowed > 0).astype(float)) / half, abs=1e-12)
     else:
         assert math.isnan(pq.pq) and math.isnan(f1.f1)
@@ -97,6 +98,7 @@ def test_a_map_beside_a_set_agrees_with_trying_every_assignment(seed, threshold)
 
 @quick
 @given(seeds, thresholds)
+@example(328, 0.0)                                              # 0.4 alone, or 0.2 and 0.2: a tie
 def test_names_and_order_mean_nothing(seed, threshold):
     truth, answer = random_maps(seed)
     random = torch.Generator().manual_seed(seed)
@@ -163,6 +165,19 @@ def test_the_best_pairs_are_not_the_greedy_ones():
     answer = torch.tensor([[1] * 4 + [2] * 9 + [0]])
     score = panoptic_quality(truth, answer, iou=0.1)
     assert (score.tp, score.iou_sum) == (2, pytest.approx(4 / 10 + 3 / 10))
+
+
+def test_of_equal_sums_the_most_pairs_count():
+    # 0.4 alone, or 0.2 and 0.2
+    gains = np.array([0.4, 0.2, 0.2])
+    for names in permutations(range(2)):
+        row, column = (np.array(names)[index] for index in ([0, 0, 1], [0, 1, 0]))
+        assert match((row, column), gains).tolist() == [1, 2]
+    truth, answer = random_maps(328)                            # the same with a third and a fourth pair beside it
+    for name in permutations(range(1, 5)):
+        score = panoptic_quality(torch.tensor([0, *name])[truth], answer, iou=0.0)
+        assert (score.tp, score.fp, score.fn) == (4, 0, 0)
+        assert score.iou_sum == pytest.approx(1 / 3 + 1 / 5 + 3 / 7 + 1 / 5)
 
 
 def test_detection_takes_the_most_pairs_and_quality_the_best():
