@@ -42,7 +42,8 @@ SETTINGS: dict[str, dict[str, str]] = {
 }
 LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"}, "full scale": {"MEDLEARN_SCALE": "full"}}
 VERSIONS = ("torch", "numpy", "scipy", "medlearn")
-# Runs before a chapter's own cells. Whatever draws random numbers here starts from a seed that is set somewhere.
+# Runs before a chapter's own cells. Shifted seeds give other networks, orders of patients, noise and photons; the made
+# patients of a cohort stay, since NumPy's seed sequences draw them.
 FIRST_CELL = """\
 import os
 import numpy, torch, medlearn.runtime, medlearn.viz
