@@ -42,11 +42,10 @@ SETTINGS: dict[str, dict[str, str]] = {
 }
 LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"}, "full scale": {"MEDLEARN_SCALE": "full"}}
 VERSIONS = ("torch", "numpy", "scipy", "medlearn")
-# Runs before a chapter's own cells. Shifted seeds give other networks, orders of patients, noise and photons; the made
-# patients of a cohort stay, since NumPy's seed sequences draw them.
+# Runs before a chapter's own cells. Shifted seeds give other networks, other patients, other noise.
 FIRST_CELL = """\
 import os
-import numpy, torch, medlearn.runtime, medlearn.viz
+import numpy, torch, medlearn.data, medlearn.runtime, medlearn.viz
 
 medlearn.viz.explore = lambda *args, **kwargs: None
 if os.environ.get("STUDY_FLOAT32"):
@@ -60,8 +59,12 @@ if shift:
             return super().manual_seed(int(seed) + shift)
     def _default_rng(seed=None, _make=numpy.random.default_rng):
         return _make(int(seed) + shift if isinstance(seed, (int, numpy.integer)) else seed)
+    def _others(cohort, _check=medlearn.data.BrainCohort.__post_init__):
+        _check(cohort)
+        object.__setattr__(cohort, "seed", cohort.seed + shift)
     torch.manual_seed, torch.Generator = _shifted(torch.manual_seed), _Generator
     numpy.random.default_rng = _default_rng
+    medlearn.data.BrainCohort.__post_init__ = _others
 """
 LOCK = threading.Lock()
 
