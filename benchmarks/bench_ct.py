@@ -23,7 +23,7 @@ def example(views):
     from medlearn.physics.projection import ParallelBeam
 
     pixel = WIDTH_MM / SIZE
-    beam = ParallelBeam(SIZE, torch.arange(views) * 180 / views, pixel)
+    beam = ParallelBeam(SIZE, torch.arange(views) * 180 / views, pixel_mm=pixel)
     return beam, shepp_logan(WIDTH_MM, visible=True).image(SIZE, pixel).repeat(BATCH, 1, 1, 1)
 
 
@@ -138,7 +138,7 @@ def errors(views):
     from medlearn.physics.projection import ParallelBeam
 
     radon, angles, _, beam = skimage(views)
-    odd = ParallelBeam(SIZE + 1, beam.angles_deg, beam.pixel_mm)
+    odd = ParallelBeam(SIZE + 1, beam.angles_deg, pixel_mm=beam.pixel_mm)
     first = odd.detectors // 2 - SIZE // 2
     phantoms = {"the head": shepp_logan(WIDTH_MM), "the visible head": shepp_logan(WIDTH_MM, visible=True)}
     for seed in range(4):

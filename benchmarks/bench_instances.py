@@ -32,7 +32,7 @@ def medlearn_maps(dtype=np.int16):
     from medlearn.metrics.instances import panoptic_quality
 
     truth, answer = (torch.from_numpy(ids.astype(dtype)) for ids in lesions())
-    return lambda: numbers(panoptic_quality(truth, answer))
+    return lambda: numbers(panoptic_quality(answer, truth))
 
 
 def medlearn_maps_int64():
@@ -46,7 +46,7 @@ def medlearn_masks():
     from medlearn.tasks import connected_components
 
     truth, answer = (torch.from_numpy((ids > 0).astype(np.uint8)) for ids in lesions())
-    return lambda: numbers(panoptic_quality(connected_components(truth), connected_components(answer)))
+    return lambda: numbers(panoptic_quality(connected_components(answer), connected_components(truth)))
 
 
 def panoptica_maps():

@@ -35,7 +35,7 @@ def unetpp(dropout):
 def transunet(dropout):
     from medlearn.nets.transunet import TransUNet
 
-    net = TransUNet(9, 224, dropout=0.0, decoder_dropout=P)
+    net = TransUNet(classes=9, image_size=224, dropout=0.0, decoder_dropout=P)
     for layer, p in zip(net.dropout, dropout):
         layer.p = p
     return net, (1, 1, 224, 224)

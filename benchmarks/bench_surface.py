@@ -33,7 +33,7 @@ def medlearn(measure, spacing_mm, *where):
     truth, answer = map(torch.from_numpy, masks(*where))
 
     def call():
-        distances = surface_distances(truth, answer, spacing_mm, measure=measure)
+        distances = surface_distances(answer, truth, spacing_mm=spacing_mm, measure=measure)
         return numbers(hausdorff95(distances), assd(distances), nsd(distances, TOLERANCE_MM))
 
     return call

@@ -32,6 +32,11 @@ def error_left(uncertainty: Float[Tensor, "*m n"], error: Float[Tensor, "*m n"],
     return torch.stack(left).reshape(error.shape[:-1])
 
 
+def fnr_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[Tensor, "n *s"], alpha: float) -> float:
+    r"""The largest threshold whose expected share of missed lesion stays below `alpha`. Chapter 13."""
+    return false_negative_threshold(probabilities, masks, alpha=alpha)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Inputs
 
@@ -127,5 +132,5 @@ _FNR_THRESHOLD = (
 CHECKS = (
     Check("ask.agreement", agreement, _AGREEMENT),
     Check("ask.error_left", error_left, _ERROR_LEFT),
-    Check("ask.fnr_threshold", false_negative_threshold, _FNR_THRESHOLD),
+    Check("ask.fnr_threshold", fnr_threshold, _FNR_THRESHOLD),
 )

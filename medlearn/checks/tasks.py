@@ -13,13 +13,13 @@ def volume_ml(mask: Bool[Tensor, "x y z"], affine: Float[Tensor, "4 4"]) -> floa
     return (mask.sum() * torch.linalg.det(affine[:3, :3]).abs() / 1000).item()
 
 
-def iou_matrix(truth: Int64[Tensor, "*s"], answer: Int64[Tensor, "*s"]) -> Float[Tensor, "n m"]:
-    r"""$|T_i \cap A_j| / |T_i \cup A_j|$ for things $1..N$ and $1..M$ of two maps, from one joint histogram.
+def iou_matrix(prediction: Int64[Tensor, "*s"], target: Int64[Tensor, "*s"]) -> Float[Tensor, "n m"]:
+    r"""$|P_i \cap T_j| / |P_i \cup T_j|$ for things $1..N$ and $1..M$ of two maps, from one joint histogram.
 
     Empty sides give `(0, M)` and `(N, 0)`. Chapter 1.
     """
-    n, m = (int(things.max()) + 1 for things in (truth, answer))
-    joint = torch.bincount((truth * m + answer).flatten(), minlength=n * m).view(n, m).double()
+    n, m = (int(things.max()) + 1 for things in (prediction, target))
+    joint = torch.bincount((prediction * m + target).flatten(), minlength=n * m).view(n, m).double()
     union = joint.sum(1, keepdim=True) + joint.sum(0, keepdim=True) - joint
     return (joint / union)[1:, 1:].float()
 
@@ -88,19 +88,20 @@ _VOLUME = (
 )
 
 _IOU = (
-    Case("one thing, partly found", dict(truth=_box((3, 6), _square(0, 0)), answer=_box((3, 6), _square(0, 1))),
+    Case("one thing, partly found", dict(prediction=_box((3, 6), _square(0, 0)), target=_box((3, 6), _square(0, 1))),
          "The union is the truth plus the answer, minus what they share, which would be counted twice."),
-    Case("two true things, three found", dict(truth=_TWO, answer=_CROSSED),
-         "Rows are the true things in the order of their numbers, columns the found ones. Thing i stands in row i - 1."),
-    Case("a thing that was missed", dict(truth=_TWO, answer=_box((4, 6), _square(0, 0))),
-         "A thing that overlaps nothing keeps its row, of zeros. Does the table have a row for each true thing?"),
-    Case("a perfect answer", dict(truth=_TWO, answer=_TWO), "A thing's IoU with itself is 1."),
-    Case("nothing found", dict(truth=_TWO, answer=torch.zeros_like(_TWO)),
-         "Two true things and none found make a table of shape (2, 0)."),
-    Case("nothing to find", dict(truth=torch.zeros_like(_TWO), answer=_CROSSED),
-         "No true thing and three found make a table of shape (0, 3)."),
-    Case("nothing on either side", dict(truth=_NOTHING, answer=_NOTHING), "The table is empty then, of shape (0, 0)."),
-    Case("many things in 3D", dict(truth=_random(9, (5, 6, 7), 1), answer=_random(14, (5, 6, 7), 2)),
+    Case("two found things, three true", dict(prediction=_TWO, target=_CROSSED),
+         "Rows are the found things in the order of their numbers, columns the true ones. Thing i stands in row i - 1."),
+    Case("a false alarm", dict(prediction=_TWO, target=_box((4, 6), _square(0, 0))),
+         "A thing that overlaps nothing keeps its row, of zeros. Does the table have a row for each found thing?"),
+    Case("a perfect answer", dict(prediction=_TWO, target=_TWO), "A thing's IoU with itself is 1."),
+    Case("nothing to find", dict(prediction=_TWO, target=torch.zeros_like(_TWO)),
+         "Two found things and no true one make a table of shape (2, 0)."),
+    Case("nothing found", dict(prediction=torch.zeros_like(_TWO), target=_CROSSED),
+         "No found thing and three true ones make a table of shape (0, 3)."),
+    Case("nothing on either side", dict(prediction=_NOTHING, target=_NOTHING),
+         "The table is empty then, of shape (0, 0)."),
+    Case("many things in 3D", dict(prediction=_random(9, (5, 6, 7), 1), target=_random(14, (5, 6, 7), 2)),
          "Can two different pairs get the same number in your joint histogram? And does it take any number of axes?"),
 )
 

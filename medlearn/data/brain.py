@@ -38,7 +38,7 @@ class Brain:
         """The scan's mean intensity in pure white matter (probability above 0.95): what is called 1 on a grid."""
         return self.t1[self.white > 0.95].mean().item()
 
-    def on_grid(self, size: int, dim: int = 2, z_mm: float | Sequence[float] | None = None) -> Scan:
+    def on_grid(self, size: int, *, dim: int = 2, z_mm: float | Sequence[float] | None = None) -> Scan:
         r"""The real, undeformed brain on the grid of `BrainCohort`: what a network is tested on and never trained on.
 
         Shapes: `size` voxels along each of `dim` axes; one image for each `z_mm` (2D), or one volume (3D).

@@ -37,7 +37,7 @@ SHALLOWEST_MM = 2.0         # such a place lies at least this deep in the white 
 DEPTH_MM = 2                # spacing of the map of depths
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     r"""The scanner's settings, each drawn for each subject between a lowest and a highest value.
 
@@ -59,10 +59,10 @@ class Protocol:
                     and 0 <= value[0] <= value[1] < math.inf):
                 raise ValueError(f"{field.name}: expected (lowest, highest) with 0 <= lowest <= highest, got {value!r}")
         for te, flip in product(self.te_ms, self.flip_deg):
-            spoiled_gradient_echo(1.0, 1000.0, 50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
+            spoiled_gradient_echo(1.0, t1_ms=1000.0, t2star_ms=50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BrainCohort:
     r"""Patients made from the MNI152 brain, as many as are asked for, never the template itself.
 
@@ -153,7 +153,8 @@ class _Subject:
         deformation = Deformation.draw(anatomy)
         tr, te, flip, bias, noise = (scanner.uniform(*getattr(cohort.protocol, f.name)) for f in fields(Protocol))
         tissue = torch.from_numpy(TISSUE_PARAMETERS * np.exp(VARIATION * scanner.standard_normal((3, 5))))
-        signal = spoiled_gradient_echo(*tissue, tr_ms=tr, te_ms=te, flip_deg=flip).numpy()
+        density, t1, t2star = tissue
+        signal = spoiled_gradient_echo(density, t1_ms=t1, t2star_ms=t2star, tr_ms=tr, te_ms=te, flip_deg=flip).numpy()
         rounding = disease.uniform()
         lesions = place(cohort.lesions, _room(deformation, z_mm, disease), cohort.dim, disease)
         return _Subject(deformation, z_mm, lesions, rounding, signal / signal[2], bias, noise, coil, thermal)

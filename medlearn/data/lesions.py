@@ -24,7 +24,7 @@ LARGEST_MM = 60.0           # for a lesion's diameter
 LARGEST_PREVALENCE = 0.02   # there is not room in white matter for more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LesionSpec:
     r"""How many lesions there are, how large, and how often they touch.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from medlearn.physics._inputs import check_image, check_not_negative, check_number
-from medlearn.physics.projection import PIXEL_MM, ParallelBeam
+from medlearn.physics.projection import PIXEL_RANGE_MM, ParallelBeam
 from medlearn.tasks import kind_of
 
 WIDTH_MM = 200.0                # of the square in which a phantom lies
@@ -65,7 +65,7 @@ class Ellipses:
         if (self.half_axes_mm <= 0).any():
             raise ValueError(f"half_axes_mm: expected positive lengths, got {self.half_axes_mm.min().item():.4g}")
 
-    def image(self, size: int, pixel_mm: float, samples: int = 4) -> Float[Tensor, "b 1 n n"]:
+    def image(self, size: int, pixel_mm: float, *, samples: int = 4) -> Float[Tensor, "b 1 n n"]:
         r"""The phantoms on a grid of `size` x `size` pixels, each the mean over `samples` x `samples` points within it.
 
         Shapes: `(B, 1, N, N)`. Units: the values'; `pixel_mm` is the width of a pixel.
@@ -73,7 +73,7 @@ class Ellipses:
         """
         _check_count("size", size)
         _check_count("samples", samples)
-        check_number("pixel_mm", pixel_mm, *PIXEL_MM, "mm")
+        check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
         fine = size * samples
         at = (torch.arange(fine).to(self.value) - (fine - 1) / 2) * (pixel_mm / samples)
         image = self.value.new_zeros(len(self.value), fine, fine)
@@ -161,7 +161,7 @@ def random_ellipses(batch: int, inserts: int = 8, *, width_mm: float = WIDTH_MM,
                     torch.cat([torch.zeros_like(body), centre], 1) * half, turn)
 
 
-def cysts(size: int, pixel_mm: float,
+def cysts(size: int, pixel_mm: float, *,
           levels_db: Sequence[float] = (-math.inf, -12, -6, 6, 12)) -> Float[Tensor, "1 1 n n"]:
     r"""A block of tissue with a column of discs, $10^{L / 20}$ as strong an echo as the tissue: for ultrasound.
 
@@ -171,7 +171,7 @@ def cysts(size: int, pixel_mm: float,
     or +inf. Chapter 11.
     """
     _check_count("size", size)
-    check_number("pixel_mm", pixel_mm, *PIXEL_MM, "mm")
+    check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
     levels = torch.tensor(list(levels_db), dtype=torch.float32)
     if not (levels < math.inf).all():
         raise ValueError(f"levels_db: expected levels in dB, or -inf for a cyst, got {tuple(levels_db)}")

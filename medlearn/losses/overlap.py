@@ -31,7 +31,7 @@ class OverlapCounts:
         """Without class 0."""
         return OverlapCounts(self.tp[:, 1:], self.fp[:, 1:], self.fn[:, 1:])
 
-    def tversky(self, alpha_fp: float, beta_fn: float, smooth: float = 0.0) -> Float[Tensor, "b k"]:
+    def tversky(self, alpha_fp: float, beta_fn: float, *, smooth: float = 0.0) -> Float[Tensor, "b k"]:
         r"""$1 - \mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$ of each image and class.
 
         Shapes: `(B, K)`. Units: none, 0..1. `smooth` is added to twice what stands above and below the line. Where tp,
@@ -73,7 +73,7 @@ def dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
     Source: Milletari et al. 2016, eq. 2, doi:10.1109/3DV.2016.79. Chapter 3.
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch, squared)
-    return _mean(counts.tversky(0.5, 0.5, _checked(smooth)), class_weights("weight", weight, logits))
+    return _mean(counts.tversky(0.5, 0.5, smooth=_checked(smooth)), class_weights("weight", weight, logits))
 
 
 def jaccard_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, weight: ClassNumbers | None = None,
@@ -86,7 +86,7 @@ def jaccard_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     Source: Rahman and Wang 2016, eq. 3, doi:10.1007/978-3-319-50835-1_22. Chapter 3.
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch, squared)
-    return _mean(counts.tversky(1, 1, _checked(smooth)), class_weights("weight", weight, logits))
+    return _mean(counts.tversky(1, 1, smooth=_checked(smooth)), class_weights("weight", weight, logits))
 
 
 def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, alpha_fp: float = 0.3,
@@ -101,7 +101,7 @@ def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     Source: Salehi et al. 2017, eq. 4, doi:10.1007/978-3-319-67389-9_44. Chapter 3.
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch)
-    return _mean(counts.tversky(_checked(alpha_fp, "alpha_fp"), _checked(beta_fn, "beta_fn"), _checked(smooth)),
+    return _mean(counts.tversky(_checked(alpha_fp, "alpha_fp"), _checked(beta_fn, "beta_fn"), smooth=_checked(smooth)),
                  class_weights("weight", weight, logits))
 
 
@@ -118,7 +118,7 @@ def focal_tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
     """
     check_number("gamma", gamma, above=True)
     counts = _counts(logits, labels, ignore_index, include_background, batch)
-    loss = counts.tversky(_checked(alpha_fp, "alpha_fp"), _checked(beta_fn, "beta_fn"), _checked(smooth))
+    loss = counts.tversky(_checked(alpha_fp, "alpha_fp"), _checked(beta_fn, "beta_fn"), smooth=_checked(smooth))
     return _mean(_power(loss, 1 / gamma), class_weights("weight", weight, logits))
 
 
@@ -159,7 +159,7 @@ def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     counts = OverlapCounts(*sums)
     voxels = (counts.tp + counts.fn).detach()
     ce = surprise / _not_zero((voxels if weight is None else voxels * weight).sum())
-    dice = _mean(_selected(counts, include_background, batch).tversky(0.5, 0.5, _checked(smooth)), weight)
+    dice = _mean(_selected(counts, include_background, batch).tversky(0.5, 0.5, smooth=_checked(smooth)), weight)
     return _checked(lambda_dice, "lambda_dice") * dice + _checked(lambda_ce, "lambda_ce") * ce
 
 

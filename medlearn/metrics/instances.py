@@ -84,12 +84,12 @@ class PanopticQuality(Detection):
         return f"PQ {self.pq:.3f} = SQ {self.sq:.3f} x RQ {self.rq:.3f} ({self._counts()})"
 
 
-def panoptic_quality(truth: Things, answer: Things, *, iou: float = 0.5) -> PanopticQuality:
+def panoptic_quality(prediction: Things, target: Things, *, iou: float = 0.5) -> PanopticQuality:
     r"""$PQ = \sum_{TP} IoU / (TP + \frac12 FP + \frac12 FN)$, where a pair (TP) has an IoU above `iou`.
 
-    Shapes: `truth` and `answer` are each a map of ids `(*S)`, 0 background, or an `InstanceSet`, of one image. Between
-    two sets a pair needs equal classes, masks may overlap, and the counts of all classes are pooled; where one side
-    is a map, which has no classes, the set's classes play no part.
+    Shapes: `prediction` and `target` are each a map of ids `(*S)`, 0 background, or an `InstanceSet`, of one image.
+    Between two sets a pair needs equal classes, masks may overlap, and the counts of all classes are pooled; where
+    one side is a map, which has no classes, the set's classes play no part.
     With `iou` of 0.5 or more the pairs are unique where things do not overlap: a pair shares more than half of its
     union, so more than half of each thing, and no thing has two such halves. With less, or where the things of a set
     overlap, pairs are chosen one-to-one for the largest sum of IoU; since the denominator is half the number of
@@ -99,27 +99,28 @@ def panoptic_quality(truth: Things, answer: Things, *, iou: float = 0.5) -> Pano
     Errors: TypeError for float or bool maps; ValueError for negative ids, other grids or devices, `iou` outside
     [0, 1). Source: Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963. Chapter 1.
     """
-    n, m, pairs, quality = _overlapping(truth, answer, iou)
+    n, m, pairs, quality = _overlapping(prediction, target, iou)
     kept = match(pairs, quality)
-    return PanopticQuality(len(kept), m - len(kept), n - len(kept), math.fsum(quality[kept]))
+    return PanopticQuality(len(kept), n - len(kept), m - len(kept), math.fsum(quality[kept]))
 
 
-def panoptic_quality_per_class(truth: InstanceSet, answer: InstanceSet, *,
+def panoptic_quality_per_class(prediction: InstanceSet, target: InstanceSet, *,
                                iou: float = 0.5) -> dict[int, PanopticQuality]:
     r"""`panoptic_quality` of each class that is present on either side; a class that neither has is left out.
 
     Kirillov's PQ of a cohort is the mean over classes of the pooled value of each. Two empty sets give `{}`.
     Errors: TypeError for what is no `InstanceSet`, else as `panoptic_quality`. Chapter 1.
     """
-    for name, things in {"truth": truth, "answer": answer}.items():
+    for name, things in {"prediction": prediction, "target": target}.items():
         if not isinstance(things, InstanceSet):
             raise TypeError(f"{name}: expected an InstanceSet, which has classes, got {type(things).__name__}")
-    check_same_grid(truth, answer)
-    classes = sorted({*truth.classes.tolist(), *answer.classes.tolist()})
-    return {c: panoptic_quality(truth[truth.classes == c], answer[answer.classes == c], iou=iou) for c in classes}
+    check_same_grid(prediction, target)
+    classes = sorted({*prediction.classes.tolist(), *target.classes.tolist()})
+    return {c: panoptic_quality(prediction[prediction.classes == c], target[target.classes == c], iou=iou)
+            for c in classes}
 
 
-def detection_f1(truth: Things, answer: Things, *, iou: float | None = None,
+def detection_f1(prediction: Things, target: Things, *, iou: float | None = None,
                  distance_mm: float | None = None, affine: np.ndarray | Tensor | None = None) -> Detection:
     r"""$F_1 = TP / (TP + \frac12 FP + \frac12 FN)$ over things that pair by overlap or by distance.
 
@@ -135,36 +136,36 @@ def detection_f1(truth: Things, answer: Things, *, iou: float | None = None,
     if (distance_mm is None) != (affine is None):
         raise ValueError("affine: expected one with distance_mm=, and none with iou=")
     if iou is not None:
-        n, m, pairs, _ = _overlapping(truth, answer, iou)
+        n, m, pairs, _ = _overlapping(prediction, target, iou)
     else:
-        n, m, pairs = _near(truth, answer, distance_mm, affine)
+        n, m, pairs = _near(prediction, target, distance_mm, affine)
     tp = len(match(pairs, np.ones(len(pairs[0]))))
-    return Detection(tp, m - tp, n - tp)
+    return Detection(tp, n - tp, m - tp)
 
 
-def _overlapping(truth: Things, answer: Things, iou: float) -> tuple[int, int, Pairs, np.ndarray]:
+def _overlapping(prediction: Things, target: Things, iou: float) -> tuple[int, int, Pairs, np.ndarray]:
     """How many things each side has, the pairs above the threshold, and their IoU."""
     if not 0 <= iou < 1:
         raise ValueError(f"iou: expected a threshold in [0, 1), got {iou}")
-    counts = overlaps(truth, answer)
+    counts = overlaps(prediction, target)
     above = counts.iou > iou
-    pairs = counts.truth_index[above], counts.answer_index[above]
-    return len(counts.truth_voxels), len(counts.answer_voxels), pairs, counts.iou[above]
+    pairs = counts.prediction_index[above], counts.target_index[above]
+    return len(counts.prediction_voxels), len(counts.target_voxels), pairs, counts.iou[above]
 
 
-def _near(truth: Things, answer: Things, distance_mm: float, affine: np.ndarray | Tensor,
+def _near(prediction: Things, target: Things, distance_mm: float, affine: np.ndarray | Tensor,
           ) -> tuple[int, int, Pairs]:
     """How many things each side has, and the pairs of centroids within the distance."""
     if not distance_mm >= 0:
         raise ValueError(f"distance_mm: expected 0 or more, got {distance_mm}")
-    check_same_grid(truth, answer)
-    for name, things in {"truth": truth, "answer": answer}.items():
+    check_same_grid(prediction, target)
+    for name, things in {"prediction": prediction, "target": target}.items():
         if isinstance(things, Tensor):
             check_labels(name, things)
-    here, there = _centroids_mm(truth, affine), _centroids_mm(answer, affine)
+    here, there = _centroids_mm(prediction, affine), _centroids_mm(target, affine)
     near = np.linalg.norm(here[:, None] - there, axis=-1) <= distance_mm
-    if isinstance(truth, InstanceSet) and isinstance(answer, InstanceSet):
-        near &= (truth.classes[:, None] == answer.classes).cpu().numpy()
+    if isinstance(prediction, InstanceSet) and isinstance(target, InstanceSet):
+        near &= (prediction.classes[:, None] == target.classes).cpu().numpy()
     return len(here), len(there), near.nonzero()
 
 

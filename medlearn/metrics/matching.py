@@ -19,40 +19,41 @@ _BLOCK_GPU = 1 << 24
 _VOXELS = 1 << 16               # voxels with a thing that are counted together
 _TABLE = 1 << 20                # possible pairs that are counted in a table; more are counted by sorting
 _MASK_VALUES = 1 << 22          # values of a block of masks
-_TIE = 1e-12                    # sums of gains closer than this are equal: more than rounding, and less than any score shows
+_TIE = 1e-12                    # closer sums of gains are equal: more than rounding, less than any score shows
 
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
     r"""How many voxels each true and each found thing has, and how many each pair that meets shares.
 
-    Shapes: `truth_voxels (n,)`, `answer_voxels (m,)`; for the p pairs that share a voxel and could be partners,
-    `truth_index`, `answer_index` and `shared (p,)`. All are int64 on the CPU. Chapter 1.
+    Shapes: `prediction_voxels (n,)`, `target_voxels (m,)`; for the p pairs that share a voxel and could be partners,
+    `prediction_index`, `target_index` and `shared (p,)`. All are int64 on the CPU. Chapter 1.
     """
 
-    truth_voxels: np.ndarray
-    answer_voxels: np.ndarray
-    truth_index: np.ndarray
-    answer_index: np.ndarray
+    prediction_voxels: np.ndarray
+    target_voxels: np.ndarray
+    prediction_index: np.ndarray
+    target_index: np.ndarray
     shared: np.ndarray
 
     @property
     def iou(self) -> np.ndarray:
         r"""Intersection over union of each pair, $|A \cap B| / (|A| + |B| - |A \cap B|)$."""
-        return self.shared / (self.truth_voxels[self.truth_index] + self.answer_voxels[self.answer_index] - self.shared)
+        both = self.prediction_voxels[self.prediction_index] + self.target_voxels[self.target_index]
+        return self.shared / (both - self.shared)
 
 
-def overlaps(truth: Things, answer: Things) -> Overlaps:
+def overlaps(prediction: Things, target: Things) -> Overlaps:
     r"""The shared voxels of all pairs, $n_{ij} = |A_i \cap B_j|$: the joint histogram of two maps, $A B^\top$ for sets.
 
     Shapes: each is a map of ids `(*S)`, 0 background, or an `InstanceSet` on that grid. Between two sets a pair needs
     equal classes; a map has none, and beside it the set's classes play no part.
     No thing on a side gives no pair. Errors: as `panoptic_quality`. Chapter 1.
     """
-    check_same_grid(truth, answer)
-    if isinstance(truth, Tensor) and isinstance(answer, Tensor):
-        return _joint_histogram(truth.reshape(-1), answer.reshape(-1))
-    return _products_of_masks(truth, answer)
+    check_same_grid(prediction, target)
+    if isinstance(prediction, Tensor) and isinstance(target, Tensor):
+        return _joint_histogram(prediction.reshape(-1), target.reshape(-1))
+    return _products_of_masks(prediction, target)
 
 
 def match(candidates: tuple[np.ndarray, np.ndarray], gain: np.ndarray) -> np.ndarray:
@@ -61,7 +62,8 @@ def match(candidates: tuple[np.ndarray, np.ndarray], gain: np.ndarray) -> np.nda
     Shapes: two index arrays `(p,)` and the positive gains `(p,)`; returned are places 0..p-1 of the kept pairs.
     Pairs that meet no rival are kept as they are; the others are assigned optimally, in a table of those alone.
     Of equal sums the one of most pairs is kept (0.4 alone, or 0.2 and 0.2), so that the order of the things cannot
-    decide how many are found. No candidate gives none. Source: Crouse 2016, doi:10.1109/TAES.2016.140952, as in scipy. Chapter 1.
+    decide how many are found. No candidate gives none.
+    Source: Crouse 2016, doi:10.1109/TAES.2016.140952, as in scipy. Chapter 1.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -76,35 +78,36 @@ def match(candidates: tuple[np.ndarray, np.ndarray], gain: np.ndarray) -> np.nda
     return np.sort(np.concatenate([np.flatnonzero(~rivals), chosen[chosen >= 0]]))
 
 
-def check_same_grid(truth: Things, answer: Things) -> None:
+def check_same_grid(prediction: Things, target: Things) -> None:
     """Refuses what is neither map nor set, and two that do not lie on one grid and device."""
-    grid, other = _grid("truth", truth), _grid("answer", answer)
-    if grid != other:
-        raise ValueError(f"answer: expected the truth's grid {grid[0]} on {grid[1]}, got {other[0]} on {other[1]}")
+    found, grid = _grid("prediction", prediction), _grid("target", target)
+    if found != grid:
+        raise ValueError(f"prediction: expected the target's grid {grid[0]} on {grid[1]}, got {found[0]} on {found[1]}")
 
 
-def _joint_histogram(truth: Tensor, answer: Tensor) -> Overlaps:
-    tallies = [_tally(t, a) for t, a in _inside(truth, answer)]
-    truth_ids, answer_ids, counts = (np.concatenate([part.cpu().numpy() for part in parts]) for parts in zip(*tallies))
-    (truth_ids, i), (answer_ids, j) = (np.unique(ids, return_inverse=True) for ids in (truth_ids, answer_ids))
-    pairs, which = np.unique(i * len(answer_ids) + j, return_inverse=True)       # a pair may be in several tallies
-    i, j, counts = pairs // max(1, len(answer_ids)), pairs % max(1, len(answer_ids)), _sums(which, counts, len(pairs))
-    voxels = [_sums(index, counts, len(ids))[ids > 0] for ids, index in ((truth_ids, i), (answer_ids, j))]
-    both = (truth_ids[i] > 0) & (answer_ids[j] > 0)
-    i, j = (index[both] - (ids == 0).any() for ids, index in ((truth_ids, i), (answer_ids, j)))    # 0 is no thing
+def _joint_histogram(prediction: Tensor, target: Tensor) -> Overlaps:
+    tallies = [_tally(p, t) for p, t in _inside(prediction, target)]
+    prediction_ids, target_ids, counts = (np.concatenate([part.cpu().numpy() for part in parts])
+                                          for parts in zip(*tallies))
+    (prediction_ids, i), (target_ids, j) = (np.unique(ids, return_inverse=True) for ids in (prediction_ids, target_ids))
+    pairs, which = np.unique(i * len(target_ids) + j, return_inverse=True)       # a pair may be in several tallies
+    i, j, counts = pairs // max(1, len(target_ids)), pairs % max(1, len(target_ids)), _sums(which, counts, len(pairs))
+    voxels = [_sums(index, counts, len(ids))[ids > 0] for ids, index in ((prediction_ids, i), (target_ids, j))]
+    both = (prediction_ids[i] > 0) & (target_ids[j] > 0)
+    i, j = (index[both] - (ids == 0).any() for ids, index in ((prediction_ids, i), (target_ids, j)))    # 0 is no thing
     return Overlaps(*voxels, i, j, counts[both])
 
 
-def _inside(truth: Tensor, answer: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _inside(prediction: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The two ids of every voxel where there is a thing, a chunk of voxels at a time."""
-    on_cpu = truth.device.type == "cpu"
-    kept, size = [(truth[:0], answer[:0])], 0
-    for start in range(0, truth.numel(), block := _BLOCK if on_cpu else _BLOCK_GPU):
-        t, a = truth[start:start + block], answer[start:start + block]
-        inside = (t | a).bool()
+    on_cpu = prediction.device.type == "cpu"
+    kept, size = [(prediction[:0], target[:0])], 0
+    for start in range(0, prediction.numel(), block := _BLOCK if on_cpu else _BLOCK_GPU):
+        p, t = prediction[start:start + block], target[start:start + block]
+        inside = (p | t).bool()
         # numpy leaps over the empty stretches of a mask, which are most of a scan
         inside = torch.from_numpy(np.flatnonzero(inside.numpy())) if on_cpu else inside.nonzero()[:, 0]
-        kept.append((t.index_select(0, inside), a.index_select(0, inside)))
+        kept.append((p.index_select(0, inside), t.index_select(0, inside)))
         size += len(inside)
         if size >= _VOXELS:
             yield tuple(map(torch.cat, zip(*kept)))
@@ -113,19 +116,20 @@ def _inside(truth: Tensor, answer: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield tuple(map(torch.cat, zip(*kept)))
 
 
-def _tally(truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _tally(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The pairs of ids that occur, and how often each does."""
-    if not len(truth):
-        return truth, answer, truth.long()
-    check_labels("truth", truth)
-    check_labels("answer", answer)
-    width = int(answer.max()) + 1
-    table = (int(truth.max()) + 1) * width
+    if not len(prediction):
+        return prediction, target, prediction.long()
+    check_labels("prediction", prediction)
+    check_labels("target", target)
+    width = int(target.max()) + 1
+    table = (int(prediction.max()) + 1) * width
     if table > torch.iinfo(torch.int64).max:                        # the key of a pair would not fit
-        (truth_ids, truth), (answer_ids, answer) = (ids.unique(return_inverse=True) for ids in (truth, answer))
-        i, j, counts = _tally(truth, answer)
-        return truth_ids[i], answer_ids[j], counts
-    keys = truth.long() * width + answer
+        prediction_ids, prediction = prediction.unique(return_inverse=True)
+        target_ids, target = target.unique(return_inverse=True)
+        i, j, counts = _tally(prediction, target)
+        return prediction_ids[i], target_ids[j], counts
+    keys = prediction.long() * width + target
     if table > _TABLE:
         keys, counts = keys.unique(return_counts=True)
     else:
@@ -139,23 +143,23 @@ def _sums(index: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
     return np.bincount(index, counts, n).astype(np.int64)       # through float64, exact below 2^53 voxels
 
 
-def _products_of_masks(truth: Things, answer: Things) -> Overlaps:
-    (n, truth_rows), (m, answer_rows) = _rows("truth", truth), _rows("answer", answer)
-    grid, device = _grid("truth", truth)
+def _products_of_masks(prediction: Things, target: Things) -> Overlaps:
+    (n, prediction_rows), (m, target_rows) = _rows("prediction", prediction), _rows("target", target)
+    grid, device = _grid("prediction", prediction)
     shared = torch.zeros(n, m, dtype=torch.int64, device=device)
-    truth_voxels, answer_voxels = shared.new_zeros(n), shared.new_zeros(m)
+    prediction_voxels, target_voxels = shared.new_zeros(n), shared.new_zeros(m)
     size = max(1, _MASK_VALUES // max(1, n + m))                # below 2^24, up to which float32 counts exactly
     with torch.autocast(device.type, enabled=False):
         for start in range(0, math.prod(grid), size):
-            t, a = (rows(slice(start, start + size)) for rows in (truth_rows, answer_rows))
-            shared += (t.float() @ a.float().T).long()
-            truth_voxels += t.sum(dim=1)
-            answer_voxels += a.sum(dim=1)
+            p, t = (rows(slice(start, start + size)) for rows in (prediction_rows, target_rows))
+            shared += (p.float() @ t.float().T).long()
+            prediction_voxels += p.sum(dim=1)
+            target_voxels += t.sum(dim=1)
     partners = shared > 0
-    if isinstance(truth, InstanceSet) and isinstance(answer, InstanceSet):
-        partners &= truth.classes[:, None] == answer.classes
+    if isinstance(prediction, InstanceSet) and isinstance(target, InstanceSet):
+        partners &= prediction.classes[:, None] == target.classes
     i, j = partners.nonzero(as_tuple=True)
-    return Overlaps(*(part.cpu().numpy() for part in (truth_voxels, answer_voxels, i, j, shared[i, j])))
+    return Overlaps(*(part.cpu().numpy() for part in (prediction_voxels, target_voxels, i, j, shared[i, j])))
 
 
 def _rows(name: str, things: Things) -> tuple[int, Callable[[slice], Tensor]]:

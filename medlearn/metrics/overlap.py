@@ -78,18 +78,19 @@ class ConfusionCounts:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def confusion_counts(truth: Int64[Tensor, "b *s"], answer: Int64[Tensor, "b *s"], classes: int) -> ConfusionCounts:
+def confusion_counts(prediction: Int64[Tensor, "b *s"], target: Int64[Tensor, "b *s"], *,
+                     classes: int) -> ConfusionCounts:
     r"""The counts of each class against the rest, from one joint histogram $n_{ij} = |\{v : y_v = i, \hat y_v = j\}|$.
 
     tp $= n_{kk}$, fp $= \sum_i n_{ik} -$ tp, fn $= \sum_j n_{kj} -$ tp. Dice of a batch is
-    `confusion_counts(truth, answer, 4).dice`, and without background `.foreground().dice`.
-    Shapes: `truth` and `answer (B, *S)`, counts `(B, K)` with K = `classes`, where the labels are. Units: voxels.
+    `confusion_counts(prediction, target, classes=4).dice`, and without background `.foreground().dice`.
+    Shapes: `prediction` and `target (B, *S)`, counts `(B, K)` with K = `classes`, where the labels are. Units: voxels.
     No voxel or no image gives zeros. Errors: TypeError for another dtype than int64; ValueError for shapes or devices
     that do not belong together, fewer than two classes, a label outside 0..K-1. Chapter 5.
     """
-    check_label_maps(truth, answer, classes)
-    joint = truth.new_zeros(len(truth), classes**2)
-    for counts, true, found in zip(joint, truth, answer):           # image by image, for the memory
+    check_label_maps(prediction, target, classes)
+    joint = target.new_zeros(len(target), classes**2)
+    for counts, true, found in zip(joint, target, prediction):           # image by image, for the memory
         counts += torch.bincount((true * classes + found).flatten(), minlength=classes**2)
     joint = joint.view(-1, classes, classes)
     tp = joint.diagonal(dim1=1, dim2=2)
@@ -97,7 +98,7 @@ def confusion_counts(truth: Int64[Tensor, "b *s"], answer: Int64[Tensor, "b *s"]
     return ConfusionCounts(tp, fp, fn, joint.sum((1, 2))[:, None] - tp - fp - fn)
 
 
-def volumes_ml(labels: Int64[Tensor, "b *s"], classes: int, spacing_mm: Spacing) -> Float[Tensor, "b k"]:
+def volumes_ml(labels: Int64[Tensor, "b *s"], *, classes: int, spacing_mm: Spacing) -> Float[Tensor, "b k"]:
     r"""$V_k = n_k \, s_1 s_2 s_3 / 1000$: how much of each class there is in each image.
 
     Shapes: `labels (B, *S)`, result `(B, K)` in float64. Units: `spacing_mm` are three numbers in mm, for a 2D slice
@@ -105,7 +106,7 @@ def volumes_ml(labels: Int64[Tensor, "b *s"], classes: int, spacing_mm: Spacing)
     Errors: as `confusion_counts`; ValueError for a spacing that is not three numbers above 0. Chapter 5.
     """
     voxel_ml = check_spacing(spacing_mm, 3).prod() / 1000
-    counts = confusion_counts(labels, labels, classes)
+    counts = confusion_counts(labels, labels, classes=classes)
     return _real(counts.tp) * voxel_ml
 
 

@@ -27,40 +27,41 @@ _FEW = 4096                     # elements up to which the tree alone is faster
 class SurfaceDistances:
     r"""From every element of one surface to the nearest of the other: $d(a, B) = \min_{b \in B} \lVert a - b \rVert$.
 
-    Shapes: `truth_to_answer_mm` and `truth_weights (n,)`, `answer_to_truth_mm` and `answer_weights (m,)`; all are
-    float64 on the CPU. Units: mm; the weights of a side sum to its surface, in voxels or in mm^2 (in 2D mm), as
+    Shapes: `prediction_to_target_mm` and `prediction_weights (n,)`, `target_to_prediction_mm` and `target_weights (m,)`;
+    all are float64 on the CPU. Units: mm; the weights of a side sum to its surface, in voxels or in mm^2 (in 2D mm), as
     `measure` says. A mask without a voxel has no surface: no distance leads from it, and those to it are infinite.
     Chapter 5.
     """
 
-    truth_to_answer_mm: np.ndarray
-    answer_to_truth_mm: np.ndarray
-    truth_weights: np.ndarray
-    answer_weights: np.ndarray
+    prediction_to_target_mm: np.ndarray
+    target_to_prediction_mm: np.ndarray
+    prediction_weights: np.ndarray
+    target_weights: np.ndarray
     measure: Measure = "voxels"
 
     @property
     def sides(self) -> list[Side]:
-        """Distances and weights from the truth and from the answer; a side without a surface is not among them."""
-        both = (self.truth_to_answer_mm, self.truth_weights), (self.answer_to_truth_mm, self.answer_weights)
+        """Distances and weights from the prediction and from the target; a side without a surface is not among them."""
+        both = ((self.prediction_to_target_mm, self.prediction_weights),
+                (self.target_to_prediction_mm, self.target_weights))
         return [side for side in both if len(side[0])]
 
     @property
     def pooled(self) -> Side:
         """Distances and weights of both sides in one row; of none, where neither has a surface."""
-        return (np.concatenate([self.truth_to_answer_mm, self.answer_to_truth_mm]),
-                np.concatenate([self.truth_weights, self.answer_weights]))
+        return (np.concatenate([self.prediction_to_target_mm, self.target_to_prediction_mm]),
+                np.concatenate([self.prediction_weights, self.target_weights]))
 
     def __repr__(self) -> str:
-        return (f"SurfaceDistances({len(self.truth_weights)} elements of the truth, {len(self.answer_weights)} of the "
-                f"answer, at most {hausdorff(self):.3g} mm apart)")
+        return (f"SurfaceDistances({len(self.prediction_weights)} elements of the prediction, "
+                f"{len(self.target_weights)} of the target, at most {hausdorff(self):.3g} mm apart)")
 
 
-def surface_distances(truth: Bool[Tensor, "*s"], answer: Bool[Tensor, "*s"], spacing_mm: Spacing, *,
+def surface_distances(prediction: Bool[Tensor, "*s"], target: Bool[Tensor, "*s"], *, spacing_mm: Spacing,
                       measure: Measure = "voxels") -> SurfaceDistances:
     r"""The distances between the surfaces of two masks, both ways; `hausdorff95`, `assd` and `nsd` are read from them.
 
-    Shapes: `truth` and `answer (*S)` of one image, 2D or 3D. Units: `spacing_mm` along each axis of the array, as
+    Shapes: `prediction` and `target (*S)` of one image, 2D or 3D. Units: `spacing_mm` along each axis of the array, as
     `spacing_from_affine` gives it; slices may be thicker than pixels are wide.
     `measure="voxels"`: the surface are the voxels of the mask that have a face to the outside, and each counts once: so
     in MONAI and medpy. `measure="area"`: it is what marching cubes draw between the voxels, and each piece weighs its
@@ -71,11 +72,11 @@ def surface_distances(truth: Bool[Tensor, "*s"], answer: Bool[Tensor, "*s"], spa
     spacing that is not one number above 0 for each axis, another measure.
     Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
     """
-    check_masks(truth, answer)
-    spacing = check_spacing(spacing_mm, truth.ndim)
+    check_masks(prediction, target)
+    spacing = check_spacing(spacing_mm, prediction.ndim)
     if measure not in ("voxels", "area"):
         raise ValueError(f'measure: expected "voxels" or "area", got {measure!r}')
-    masks = [mask.detach().cpu().numpy() for mask in (truth, answer)]
+    masks = [mask.detach().cpu().numpy() for mask in (prediction, target)]
     box, offsets = _joint_box(masks), _nearby_offsets(spacing)
     margin = [(n + 1, n + 1) for n in offsets.max(axis=0)]
     padded = [np.pad(mask[box], margin) for mask in masks]
@@ -157,19 +158,19 @@ class SurfaceReport:
     nsd: Float[Tensor, "b c"]
 
 
-def surface_report(truth: Int64[Tensor, "b *s"], answer: Int64[Tensor, "b *s"], classes: int, spacing_mm: Spacing, *,
-                   tolerance_mm: float, measure: Measure = "voxels") -> SurfaceReport:
+def surface_report(prediction: Int64[Tensor, "b *s"], target: Int64[Tensor, "b *s"], *, classes: int,
+                   spacing_mm: Spacing, tolerance_mm: float, measure: Measure = "voxels") -> SurfaceReport:
     r"""`hausdorff95`, `assd` and `nsd` of every class but 0 in every image, measured once.
 
-    Shapes: `truth` and `answer (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
+    Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
     1..K-1, as those of `confusion_counts(...).foreground()`. Units, empty cases and errors: as `surface_distances`,
     `nsd` and `confusion_counts`. No image gives no rows. Chapter 5.
     """
-    check_label_maps(truth, answer, classes)
-    found = torch.empty(3, len(truth), classes - 1, dtype=torch.float64)
-    for i, (true, its) in enumerate(zip(truth, answer)):
+    check_label_maps(prediction, target, classes)
+    found = torch.empty(3, len(prediction), classes - 1, dtype=torch.float64)
+    for i, (said, true) in enumerate(zip(prediction, target)):
         for c in range(1, classes):
-            distances = surface_distances(true == c, its == c, spacing_mm, measure=measure)
+            distances = surface_distances(said == c, true == c, spacing_mm=spacing_mm, measure=measure)
             found[:, i, c - 1] = found.new_tensor(
                 [hausdorff95(distances), assd(distances), nsd(distances, tolerance_mm)])
     return SurfaceReport(*found)

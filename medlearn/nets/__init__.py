@@ -1,22 +1,23 @@
 """Networks: three answers (chapter 1), reach (4), the U-Net (5), UNet++ (6), attention (7), the TransUNet (8)."""
-from medlearn.nets.attention import MapAttention, SelfAttention, attention_rollout, to_map, to_tokens
-from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, ResidualBlock
+from medlearn.nets.attention import MapAttention, SelfAttention, attention_rollout, merge_heads, to_map, to_tokens
+from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, ResidualBlock, double, halve
 from medlearn.nets.context import ASPP, ContextModule, hdc_distance, leaves_holes
 from medlearn.nets.folding import folded
 from medlearn.nets.instances import (InstanceTargets, TaskAnswers, TaskNet, TasksLoss, answers_to_instances,
                                      group_instances, instance_targets, semantic_target, tasks_loss)
 from medlearn.nets.receptive_field import (ReceptiveField, analytic_receptive_field, coverage, effective_kernel,
                                            receptive_field)
-from medlearn.nets.transunet import TransUNet
+from medlearn.nets.transunet import TransUNet, TransUNetSize
 from medlearn.nets.unet import UNet
 from medlearn.nets.unet2015 import UNet2015
 from medlearn.nets.unetpp import UNetPlusPlus, nested_graph
-from medlearn.nets.vit import ViTSegmenter
+from medlearn.nets.vit import TransformerBlock, ViTSegmenter
 
 __all__ = [
     "ASPP", "ContextModule", "ConvBlock", "DoubleConv", "Dropout", "InstanceTargets", "MapAttention", "ReceptiveField",
-    "ResidualBlock", "SelfAttention", "TaskAnswers", "TaskNet", "TasksLoss", "TransUNet", "UNet", "UNet2015",
-    "UNetPlusPlus", "ViTSegmenter", "analytic_receptive_field", "answers_to_instances", "attention_rollout", "coverage",
-    "effective_kernel", "folded", "group_instances", "hdc_distance", "instance_targets", "leaves_holes", "nested_graph",
-    "receptive_field", "semantic_target", "tasks_loss", "to_map", "to_tokens",
+    "ResidualBlock", "SelfAttention", "TaskAnswers", "TaskNet", "TasksLoss", "TransUNet", "TransUNetSize",
+    "TransformerBlock", "UNet", "UNet2015", "UNetPlusPlus", "ViTSegmenter", "analytic_receptive_field",
+    "answers_to_instances", "attention_rollout", "coverage", "double", "effective_kernel", "folded", "group_instances",
+    "halve", "hdc_distance", "instance_targets", "leaves_holes", "merge_heads", "nested_graph", "receptive_field",
+    "semantic_target", "tasks_loss", "to_map", "to_tokens",
 ]

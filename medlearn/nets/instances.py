@@ -15,7 +15,7 @@ from medlearn.nets.blocks import (CONV, POOL, ConvBlock, check_counts, check_dim
                                   halve)
 from medlearn.tasks import InstanceSet, kind_of
 
-TISSUES = 4                 # background, CSF, grey and white matter: the classes before the first lesion
+FIRST_LESION = 4                 # background, CSF, grey and white matter: the classes before the first lesion
 SIGMA = 1.0                 # width of the bump at a centre, in voxels; those of touching lesions stay apart
 CUT = 4                     # a bump ends after this many sigmas, where it is down to 3e-4
 THRESHOLD = 0.3             # height from which a peak of the heatmap counts as a centre
@@ -72,7 +72,7 @@ class TaskNet(nn.Module):
     doi:10.1109/CVPR42600.2020.01249. Chapter 1.
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 6, diagnoses: int = 3, *, dim: int = 2,
+    def __init__(self, in_channels: int = 1, classes: int = 6, *, diagnoses: int = 3, dim: int = 2,
                  widths: Sequence[int] = (16, 32, 48, 64)):
         super().__init__()
         check_dim(dim)
@@ -112,10 +112,10 @@ def semantic_target(tissue: Int64[Tensor, "b *s"], lesion: Int64[Tensor, "b *s"]
     Errors: TypeError for maps that are not int64; ValueError for different shapes, a tissue outside 0..3, a negative
     lesion. Chapter 1.
     """
-    _check_labels("tissue", tissue, TISSUES)
+    _check_labels("tissue", tissue, FIRST_LESION)
     _check_labels("lesion", lesion)
     _check_shape("lesion", lesion, tissue.shape)
-    return torch.where(lesion > 0, TISSUES - 1 + lesion, tissue)
+    return torch.where(lesion > 0, FIRST_LESION - 1 + lesion, tissue)
 
 
 def instance_targets(instance: Int64[Tensor, "b *s"], *, sigma: float = SIGMA) -> InstanceTargets:
@@ -149,8 +149,8 @@ def instance_targets(instance: Int64[Tensor, "b *s"], *, sigma: float = SIGMA) -
     return InstanceTargets(centre[:, None], offset.movedim(-1, 1), inside)
 
 
-def group_instances(foreground: Bool[Tensor, "b *s"], centre: Float[Tensor, "b 1 *s"],
-                    offset: Float[Tensor, "b dim *s"], *, threshold: float = THRESHOLD, kernel: int = KERNEL,
+def group_instances(foreground: Bool[Tensor, "b *s"], *, centre: Float[Tensor, "b 1 *s"],
+                    offset: Float[Tensor, "b dim *s"], threshold: float = THRESHOLD, kernel: int = KERNEL,
                     reach: float = REACH) -> Int64[Tensor, "b *s"]:
     r"""Two maps back to things: voxel x joins the peak $\arg\min_i |x + o(x) - c_i|$ that its arrow points nearest to.
 

@@ -95,9 +95,9 @@ class Bottleneck(nn.Module):
 class ResNetV2(nn.Module):
     r"""An image as maps at 1/2, 1/4, 1/8, 1/16 of its size: a root, then stages, each of them a row of `Bottleneck`.
 
-    Shapes: `image (B, 3, H, W)`, or `(B, 1, H, W)`, which is shown to all three channels, to a list of maps, the finest
-    first: `(B, width, H / 2, W / 2)`, then a map for each stage s = 1, 2, ... with `width * 2**(s + 1)` channels at
-    1 / 2**(s + 1); `channels` lists them. `stride`, 16 for three stages, must divide H and W.
+    Shapes: `image (B, in_channels, H, W)`, where three channels also take a grey image `(B, 1, H, W)`, shown to each,
+    to a list of maps, the finest first: `(B, width, H / 2, W / 2)`, then a map for each stage s = 1, 2, ... with
+    `width * 2**(s + 1)` channels at 1 / 2**(s + 1); `channels` lists them. `stride`, 16 for three stages, must divide H and W.
     `units`: how many bottlenecks each stage has. `groups` must divide `width`. `convention` is one of
 
     - "pytorch": as TransUNet's authors run it. The root's pool has no padding, so that the first stage's map is short
@@ -112,19 +112,20 @@ class ResNetV2(nn.Module):
     Source: Kolesnikov et al. 2020, arXiv:1912.11370; Chen et al. 2021, arXiv:2102.04306. Chapter 8.
     """
 
-    def __init__(self, width: int = 64, units: Sequence[int] = (3, 4, 9), *, groups: int = 32,
+    def __init__(self, width: int = 64, units: Sequence[int] = (3, 4, 9), *, in_channels: int = 3, groups: int = 32,
                  convention: Convention = "pytorch", checkpointing: bool = False):
         super().__init__()
-        check_counts(width=width, groups=groups, **{f"units[{i}]": n for i, n in enumerate(units)})
+        check_counts(width=width, in_channels=in_channels, groups=groups,
+                     **{f"units[{i}]": n for i, n in enumerate(units)})
         if len(units) < 2:
             raise ValueError(f"units: expected two stages or more, got {len(units)}")
         if width % groups:
             raise ValueError(f"groups: expected a number that divides the width of {width}, got {groups}")
-        self.convention, self.checkpointing = convention, checkpointing
+        self.in_channels, self.convention, self.checkpointing = in_channels, convention, checkpointing
         self.channels = (width, *(4 * width * 2**s for s in range(len(units))))
         self.stride = 2 ** (len(units) + 1)
 
-        self.conv_root = StdConv2d(3, width, 7, stride=2, convention=convention)
+        self.conv_root = StdConv2d(in_channels, width, 7, stride=2, convention=convention)
         self.gn_root = GroupNorm(groups, width, eps=GROUP_EPS)
         unit = partial(Bottleneck, groups=groups, convention=convention)
         self.stages = nn.ModuleList()
@@ -134,10 +135,10 @@ class ResNetV2(nn.Module):
             self.stages.append(nn.Sequential(first, *(unit(outer, inner) for _ in range(count - 1))))
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _c _h _w"]]:
-        grey = isinstance(image, Tensor) and image.shape[1:2] == (1,)
-        check_image(image, 1 if grey else 3, dim=2)
+        grey = self.in_channels == 3 and isinstance(image, Tensor) and image.shape[1:2] == (1,)
+        check_image(image, 1 if grey else self.in_channels, dim=2)
         check_sides(image, self.stride)
-        x = F.relu(self.gn_root(self.conv_root(image.expand(-1, 3, -1, -1))), inplace=True)
+        x = F.relu(self.gn_root(self.conv_root(image.expand(-1, self.in_channels, -1, -1))), inplace=True)
         maps = [x]
         x = F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=self.convention == "jax")    # ceil: as SAME
         for stage in self.stages:

@@ -51,7 +51,8 @@ TINY = {16: TransUNetSize(16, (1, 1, 1), 8, 128, 4, 4, 256, (128, 64, 32, 16, 16
 class TransUNet(nn.Module):
     r"""A ResNet shrinks the image to tokens, a transformer lets them talk, $y_i = U_i([\mathrm{up}(y_{i+1}), x_i])$.
 
-    Shapes: `image (B, 1 or 3, H, W)` to logits `(B, classes, H, W)`; a grey image is shown to all three channels.
+    Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H, W)`. A network of three channels, as published,
+    takes a grey image, too, and shows it to all three.
     `stride`, 16 for the published `size`, must divide H and W. Other sizes than `image_size`, an int or (H, W), get
     interpolated positions. The published network, for 224 x 224 and 9 classes, has 105,277,081 parameters.
     `forward` is `decode(encode(image))`, and `merge` one step of the way up, as in `UNet`.
@@ -64,19 +65,19 @@ class TransUNet(nn.Module):
     go together. Source: Chen et al. 2021, fig. 1, arXiv:2102.04306. Chapter 8.
     """
 
-    def __init__(self, classes: int = 9, image_size: int | tuple[int, int] = 224, *, size: TransUNetSize = R50_VIT_B16,
-                 dropout: float = 0.1, decoder_dropout: float = 0.0, convention: Convention = "pytorch",
-                 checkpointing: bool = False):
+    def __init__(self, in_channels: int = 3, classes: int = 9, *, image_size: int | tuple[int, int] = 224,
+                 size: TransUNetSize = R50_VIT_B16, dropout: float = 0.1, decoder_dropout: float = 0.0,
+                 convention: Convention = "pytorch", checkpointing: bool = False):
         super().__init__()
-        check_counts(classes=classes)
+        check_counts(in_channels=in_channels, classes=classes)
         check_probability("decoder_dropout", decoder_dropout)
         how = dict(convention=convention, checkpointing=checkpointing)
-        self.cnn = ResNetV2(size.width, size.units, groups=size.groups, **how)
+        self.cnn = ResNetV2(size.width, size.units, in_channels=in_channels, groups=size.groups, **how)
         self.stride = self.cnn.stride
         *skips, coarsest = self.cnn.channels
         self.embedding = nn.Conv2d(coarsest, size.channels, kernel_size=1)
-        self.transformer = Transformer(size.channels, size.heads, size.depth, size.hidden,
-                                       grid_of(image_size, self.stride), dropout=dropout, **how)
+        self.transformer = Transformer(size.channels, size.heads, depth=size.depth, hidden=size.hidden,
+                                       grid=grid_of(image_size, self.stride), dropout=dropout, **how)
         self.narrow = ConvBlock(size.channels, size.decoder[0])
         widths, skips = size.decoder[::-1], (0, *skips)                             # the finest first
         self.up = nn.ModuleList(DoubleConv(coarse + skip, fine)
@@ -107,8 +108,9 @@ class TransUNet(nn.Module):
         return self.head(*self.merge(levels))
 
     @classmethod
-    def tiny(cls, classes: int = 2, image_size: int | tuple[int, int] = 64, *, stride: int = 16, dropout: float = 0.0,
-             decoder_dropout: float = 0.0, convention: Convention = "jax", checkpointing: bool = False) -> TransUNet:
+    def tiny(cls, in_channels: int = 3, classes: int = 2, *, image_size: int | tuple[int, int] = 64, stride: int = 16,
+             dropout: float = 0.0, decoder_dropout: float = 0.0, convention: Convention = "jax",
+             checkpointing: bool = False) -> TransUNet:
         r"""One that trains on a CPU while you wait: 1.1 M parameters, the same construction.
 
         Attention is among tokens of `stride` pixels: 16, or 8 with a stage less in the ResNet.
@@ -116,19 +118,20 @@ class TransUNet(nn.Module):
         """
         if stride not in TINY:
             raise ValueError(f"stride: expected 8 or 16, got {stride!r}")
-        return cls(classes, image_size, size=TINY[stride], dropout=dropout, decoder_dropout=decoder_dropout,
-                   convention=convention, checkpointing=checkpointing)
+        return cls(in_channels, classes, image_size=image_size, size=TINY[stride], dropout=dropout,
+                   decoder_dropout=decoder_dropout, convention=convention, checkpointing=checkpointing)
 
     @classmethod
-    def from_npz(cls, path: str | PathLike, classes: int = 9, image_size: int | tuple[int, int] = 224,
-                 **arguments) -> TransUNet:
+    def from_npz(cls, path: str | PathLike, *, in_channels: int = 3, classes: int = 9, **arguments) -> TransUNet:
         r"""A network whose ResNet and transformer have the official ViT weights; its decoder is still to be trained.
 
         `path` is the .npz of R50+ViT-B/16, read by its names. `arguments` are those of `TransUNet`. With
         `convention="pytorch"` it computes as TransUNet's authors do, with "jax" as the original of the weights.
+        The file's first kernel reads red, green and blue; other `in_channels` share its sum evenly. That is a start and
+        no copy, since the kernel is standardised: a grey image is best shown to the three channels.
         Errors: ValueError for a file that is no .npz, is truncated or holds pickled objects, and for missing,
         unexpected or wrongly shaped arrays, each named; see `load_official`. Chapter 8.
         """
-        net = cls(classes, image_size, **arguments)
+        net = cls(in_channels, classes, **arguments)
         load_official(path, net.cnn, net.embedding, net.transformer)
         return net

@@ -25,7 +25,7 @@ class TransformerBlock(nn.Module):
     Source: Dosovitskiy et al. 2021, eq. 2 and 3, arXiv:2010.11929. Chapter 8.
     """
 
-    def __init__(self, channels: int, heads: int, hidden: int, *, dropout: float = 0.0,
+    def __init__(self, channels: int, heads: int, *, hidden: int, dropout: float = 0.0,
                  convention: Convention = "pytorch"):
         super().__init__()
         check_counts(hidden=hidden)
@@ -56,7 +56,7 @@ class Transformer(nn.Module):
     Errors: as `TransformerBlock`; ValueError for a map of another shape. Source: as `TransformerBlock`. Chapter 8.
     """
 
-    def __init__(self, channels: int, heads: int, depth: int, hidden: int, grid: tuple[int, int], *,
+    def __init__(self, channels: int, heads: int, *, depth: int, hidden: int, grid: tuple[int, int],
                  dropout: float = 0.0, convention: Convention = "pytorch", checkpointing: bool = False):
         super().__init__()
         check_counts(channels=channels, depth=depth, **{f"grid[{i}]": n for i, n in enumerate(grid)})
@@ -64,7 +64,8 @@ class Transformer(nn.Module):
         self.positions = nn.Parameter(torch.zeros(1, grid[0] * grid[1], channels))
         nn.init.normal_(self.positions, std=0.02)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(TransformerBlock(channels, heads, hidden, dropout=dropout, convention=convention)
+        self.blocks = nn.ModuleList(TransformerBlock(channels, heads, hidden=hidden, dropout=dropout,
+                                                     convention=convention)
                                     for _ in range(depth))
         self.norm = nn.LayerNorm(channels, eps=EPS)
 
@@ -99,13 +100,14 @@ class ViTSegmenter(nn.Module):
     Source: Zheng et al. 2021 ("SETR-Naive"), sec. 3.2, arXiv:2012.15840. Chapter 8.
     """
 
-    def __init__(self, classes: int, image_size: int | tuple[int, int] = 64, *, in_channels: int = 1, patch: int = 8,
-                 channels: int = 128, heads: int = 4, depth: int = 4, hidden: int = 256, dropout: float = 0.0):
+    def __init__(self, in_channels: int = 1, classes: int = 2, *, image_size: int | tuple[int, int] = 64,
+                 patch: int = 8, channels: int = 128, heads: int = 4, depth: int = 4, hidden: int = 256, dropout: float = 0.0):
         super().__init__()
         check_counts(classes=classes, in_channels=in_channels, patch=patch)
         self.in_channels, self.patch = in_channels, patch
         self.embedding = nn.Conv2d(in_channels, channels, kernel_size=patch, stride=patch)
-        self.transformer = Transformer(channels, heads, depth, hidden, grid_of(image_size, patch), dropout=dropout)
+        self.transformer = Transformer(channels, heads, depth=depth, hidden=hidden, grid=grid_of(image_size, patch),
+                                       dropout=dropout)
         self.head = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels),
                                   nn.ReLU(inplace=True), nn.Conv2d(channels, classes, 1))
 

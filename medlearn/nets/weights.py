@@ -16,6 +16,7 @@ from medlearn.nets.resnetv2 import ResNetV2
 from medlearn.nets.vit import Transformer, resize_positions
 
 POSITIONS = "Transformer/posembed_input/pos_embedding"
+ROOT = "conv_root/kernel"
 UNUSED = re.compile(r"cls|(head|pre_logits)/(kernel|bias)")     # of the classifier that the weights were trained in
 GROUP_NORM = re.compile(r"gn(_\w+|\d)/")                        # stored (C,), or (1, 1, 1, C) by the first releases
 SHOWN = 5                                                       # names in a refusal
@@ -26,7 +27,8 @@ def load_official(path: str | PathLike, cnn: ResNetV2, embedding: nn.Conv2d, tra
 
     Kernels of convolutions are stored (height, width, in, out) and dense ones (in, out); group norms (C,) or
     (1, 1, 1, C). The position of the class token is dropped, and the others are brought to the transformer's grid by
-    `resize_positions`. The classifier (cls, head, pre_logits) is ignored.
+    `resize_positions`. A root of other than three channels gets the sum of the three, evenly shared. The
+    classifier (cls, head, pre_logits) is ignored.
     Errors: ValueError for a file that is no .npz, is truncated or damaged, or holds pickled objects; for arrays that
     are missing, that have no place here, or whose shape or dtype (float32) is another than expected, and for values
     that are not finite: each named. FileNotFoundError where there is no file.
@@ -34,6 +36,8 @@ def load_official(path: str | PathLike, cnn: ResNetV2, embedding: nn.Conv2d, tra
     """
     arrays = read_npz(path)
     places = dict(official_places(cnn, embedding, transformer))
+    if ROOT in arrays and cnn.in_channels != 3:
+        arrays[ROOT] = _shared_among(arrays[ROOT], cnn.in_channels)
     wanted = places.keys() | {POSITIONS}
     _refuse_names(path, "are missing", wanted - arrays.keys())
     _refuse_names(path, "have no place in this network",
@@ -115,6 +119,12 @@ def _attention(name: str, attention: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield f"{name}/{part}/bias", bias.unflatten(0, heads)
     yield f"{name}/out/kernel", attention.out.weight.data.T.unflatten(0, heads)
     yield f"{name}/out/bias", attention.out.bias.data
+
+
+def _shared_among(kernel: np.ndarray, channels: int) -> np.ndarray:
+    if kernel.ndim != 4 or kernel.shape[2] != 3:                    # refused by its shape, with the others
+        return kernel
+    return (kernel.sum(axis=2, keepdims=True) / channels).repeat(channels, axis=2)
 
 
 def _positions(path: str | PathLike, array: np.ndarray, transformer: Transformer) -> Tensor:

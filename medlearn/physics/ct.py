@@ -146,7 +146,7 @@ def poisson_nll(expected: Float[Tensor, "*s"], counts: Float[Tensor, "*s"]) -> F
     return expected - counts * log_mean + torch.lgamma(counts + 1)
 
 
-def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[Tensor, "*s"],
+def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[Tensor, "*s"], *,
                            variance: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     r"""$(p - \hat p)^2 / (2 \, \mathrm{Var}\,\hat p)$ of each ray: the likelihood to second order.
 

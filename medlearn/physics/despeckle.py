@@ -104,7 +104,7 @@ def gaussian_kernel(width: float) -> list[float]:
     return [w / total for w in weights]
 
 
-def blur(image: Tensor, kernel: list[float], pad: bool = True) -> Tensor:
+def blur(image: Tensor, kernel: list[float], *, pad: bool = True) -> Tensor:
     """The symmetric kernel along every axis of space; without `pad` the image gets smaller by what the kernel reaches.
 
     Sums of shifted images, and no convolution, which would be rounded to half precision under autocast.

@@ -13,8 +13,8 @@ from medlearn.physics._inputs import (at_least_float32, check_finite, check_hold
                                       normal, numbers, over_image, per_image)
 from medlearn.tasks import kind_of
 
-def spoiled_gradient_echo(proton_density: float | Float[Tensor, "..."], t1_ms: float | Float[Tensor, "..."],
-                          t2star_ms: float | Float[Tensor, "..."], *, tr_ms: float | Float[Tensor, "..."],
+def spoiled_gradient_echo(proton_density: float | Float[Tensor, "..."], *, t1_ms: float | Float[Tensor, "..."],
+                          t2star_ms: float | Float[Tensor, "..."], tr_ms: float | Float[Tensor, "..."],
                           te_ms: float | Float[Tensor, "..."],
                           flip_deg: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     r"""The steady-state signal $\rho \sin\alpha \, \frac{1 - E_1}{1 - E_1 \cos\alpha} \, e^{-TE/T_2^*}$, with $E_1 = e^{-TR/T_1}$.
@@ -40,8 +40,8 @@ def spoiled_gradient_echo(proton_density: float | Float[Tensor, "..."], t1_ms: f
     return pd * steady * torch.exp(-te / t2star)
 
 
-def spin_echo(proton_density: float | Float[Tensor, "..."], t1_ms: float | Float[Tensor, "..."],
-              t2_ms: float | Float[Tensor, "..."], *, tr_ms: float | Float[Tensor, "..."],
+def spin_echo(proton_density: float | Float[Tensor, "..."], *, t1_ms: float | Float[Tensor, "..."],
+              t2_ms: float | Float[Tensor, "..."], tr_ms: float | Float[Tensor, "..."],
               te_ms: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     r"""The echo of a 90 and a 180 degree pulse, $\rho \, (1 - 2 e^{-(TR - TE/2)/T_1} + e^{-TR/T_1}) \, e^{-TE/T_2}$.
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.physics._inputs import at_least_float32, check_image, check_number
-from medlearn.physics.projection import PIXEL_MM
+from medlearn.physics.projection import PIXEL_RANGE_MM
 
 
 class Profile(NamedTuple):
@@ -33,21 +33,21 @@ def noise_power_spectrum(noise: Float[Tensor, "b c *s"], pixel_mm: float) -> Flo
     check_image("noise", noise)
     if noise.numel() == 0:
         raise ValueError(f"noise: expected at least one image to take the mean of, got shape {tuple(noise.shape)}")
-    check_number("pixel_mm", pixel_mm, *PIXEL_MM, "mm")
+    check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
     noise = at_least_float32(noise)
     space = tuple(range(2, noise.ndim))
     power = torch.fft.fftn(noise - noise.mean(space, keepdim=True), dim=space).abs().square().mean((0, 1))
     return power * (pixel_mm ** len(space) / power.numel())
 
 
-def radial_profile(spectrum: Float[Tensor, "*s"], pixel_mm: float, bins: int = 32) -> Profile:
+def radial_profile(spectrum: Float[Tensor, "*s"], pixel_mm: float, *, bins: int = 32) -> Profile:
     r"""The spectrum's mean over directions, by frequency from 0 to $1 / 2\Delta$: in CT a ramp that the window ends.
 
     Shapes: a spectrum `(*S)` of `noise_power_spectrum`. Units: 1/mm, and the spectrum's.
     A bin without a frequency in it has NaN. Errors: ValueError for fewer than 1 bin, a pixel outside 0.001..100 mm.
     Source: as `noise_power_spectrum`. Chapter 9.
     """
-    check_number("pixel_mm", pixel_mm, *PIXEL_MM, "mm")
+    check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
     frequency = sum(f.square() for f in _frequencies(spectrum)).sqrt()
     at, power = _binned(spectrum, frequency, frequency > 0, 0.5, bins)
     return Profile(at / pixel_mm, power)

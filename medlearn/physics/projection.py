@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from medlearn.physics._inputs import at_least_float32, check_finite, check_number
 from medlearn.tasks import kind_of
 
-PIXEL_MM = (1e-3, 100.0)        # of a microscope, and of nothing in medicine
+PIXEL_RANGE_MM = (1e-3, 100.0)        # of a microscope, and of nothing in medicine
 
 # what multiplies the ramp, of the frequency as a share of the highest one
 WINDOWS = {
@@ -49,7 +49,7 @@ class ParallelBeam:
 
     size: int
     angles_deg: Sequence[float] | np.ndarray | Tensor
-    pixel_mm: float = 1.0
+    pixel_mm: float = field(default=1.0, kw_only=True)
     _views: _Views = field(init=False, compare=False)
     _built: dict = field(default_factory=dict, init=False, compare=False)
 
@@ -59,7 +59,7 @@ class ParallelBeam:
         angles = np.asarray(self.angles_deg, dtype=float)
         if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
             raise ValueError(f"angles_deg: expected at least one finite angle in a row, got {self.angles_deg!r}")
-        check_number("pixel_mm", self.pixel_mm, *PIXEL_MM, "mm")
+        check_number("pixel_mm", self.pixel_mm, *PIXEL_RANGE_MM, "mm")
         object.__setattr__(self, "angles_deg", tuple(angles.tolist()))
         object.__setattr__(self, "_views", _fold(self.angles_deg))
 

@@ -31,7 +31,7 @@ def rice_logpdf(m: float | Float[Tensor, "..."], nu: float | Float[Tensor, "..."
     return m.log() - 2 * sigma.log() - (m - nu).square() / (2 * sigma.square()) + _log_i0e(m / sigma * (nu / sigma))
 
 
-def rician_nll(nu: Float[Tensor, "b *s"], magnitude: Float[Tensor, "b *s"],
+def rician_nll(nu: Float[Tensor, "b *s"], magnitude: Float[Tensor, "b *s"], *,
                sigma: float | Float[Tensor, "b"] | Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
     r"""A loss for each voxel, $2 \log \sigma + (m - \nu)^2 / 2\sigma^2 - \log[e^{-x} I_0(x)]$ with $x = m\nu / \sigma^2$.
 
@@ -124,7 +124,7 @@ def background_sigma(magnitude: Float[Tensor, "b 1 *s"], air: Bool[Tensor, "b *s
     return (power / (2 * coils)).sqrt()
 
 
-def background_snr(magnitude: Float[Tensor, "b 1 *s"], tissue: Bool[Tensor, "b *s"], air: Bool[Tensor, "b *s"], *,
+def background_snr(magnitude: Float[Tensor, "b 1 *s"], *, tissue: Bool[Tensor, "b *s"], air: Bool[Tensor, "b *s"],
                    coils: int = 1) -> Float[Tensor, "b"]:
     r"""$\hat\nu / \hat\sigma$ with $\hat\nu^2 = \langle m^2 \rangle_{\mathrm{tissue}} - 2C\hat\sigma^2$, and C coils.
 

@@ -21,7 +21,7 @@ BAND = 3.0                                          # and its spectrum this many
 NODES = 128                                         # of the integral for the Bessel function K
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pulse:
     r"""What a scatterer sends back, $h = e^{-z^2/2s_z^2 - x^2/2s_x^2 - y^2/2s_y^2} \cos(4\pi f z / c)$: the point spread.
 
@@ -73,7 +73,7 @@ class Pulse:
         return pulse / pulse.square().sum().sqrt()
 
 
-def radio_frequency(scatterers: Float[Tensor, "b 1 *s"], pulse: Pulse, spacing_mm: float | Sequence[float], *,
+def radio_frequency(scatterers: Float[Tensor, "b 1 *s"], pulse: Pulse, *, spacing_mm: float | Sequence[float],
                     angles_deg: Sequence[float] = (0.0,)) -> Float[Tensor, "b n *s"]:
     r"""The echo $r = s * h$: every scatterer sends its pulse, and the pulses add with their signs (coherently).
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def fit(net: nn.Module, data: Samples, loss: Callable[[Any, Any], Tensor], recipe: Recipe = Recipe(), *,
+def fit(net: nn.Module, data: Samples, *, loss: Callable[[Any, Any], Tensor], recipe: Recipe = Recipe(),
         validation: Validation | None = None, patience: int | None = None, checkpoint: str | PathLike | None = None,
         every: int = 50, progress: bool = True) -> History:
     r"""Trains a network: `recipe.steps` times $\theta \leftarrow \theta - \eta\,\nabla_\theta\,L(f_\theta(x), y)$.
@@ -61,16 +61,17 @@ def fit(net: nn.Module, data: Samples, loss: Callable[[Any, Any], Tensor], recip
             if not run.over():
                 loader = batches(data, recipe, first_step, accelerator.process_index, accelerator.num_processes)
                 with _bar(recipe, first_step, progress and accelerator.is_main_process) as bar:
-                    train_steps(shell, _on(accelerator.device, loader), _first_checked(loss), optimizer, accelerator,
-                                recipe, first_step=first_step, after_step=partial(run.after_step, bar))
+                    train_steps(shell, _on(accelerator.device, loader), loss=_first_checked(loss),
+                                optimizer=optimizer, accelerator=accelerator,
+                                recipe=recipe, first_step=first_step, after_step=partial(run.after_step, bar))
             run.finish()
         finally:
             net.eval()
     return run.history
 
 
-def train_steps(net: nn.Module, batches: Iterator, loss: Callable[[Any, Any], Tensor], optimizer: torch.optim.Optimizer,
-                accelerator: Accelerator, recipe: Recipe, *, first_step: int = 0,
+def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any], Tensor],
+                optimizer: torch.optim.Optimizer, accelerator: Accelerator, recipe: Recipe, first_step: int = 0,
                 after_step: Callable[[int, Tensor], bool]) -> None:
     r"""The loop itself. It ends after `recipe.steps`, or when `after_step(step, loss)` says so. Chapter 5."""
     net.train()

@@ -22,7 +22,7 @@ _SCHEDULES = {                              # of the share of the training that 
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     r"""How to train: `steps` times, a batch goes in and the weights move by `learning_rate` against the gradient.
 

@@ -89,7 +89,7 @@ def true_class_scores(scores: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b 
     return rows.gather(1, labels[:, None]).squeeze(1)
 
 
-def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
+def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *,
                     sigma: Float[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
     r"""$|y - \mu|$, or with a predicted `sigma` $|y - \mu| / \sigma$, for `conformal_quantile`.
 
@@ -104,7 +104,7 @@ def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape
     return residual if sigma is None else residual / sigma
 
 
-def conformal_interval(mean: Float[Tensor, "*shape"], quantile: float,
+def conformal_interval(mean: Float[Tensor, "*shape"], quantile: float, *,
                        sigma: Float[Tensor, "*shape"] | None = None) -> Interval:
     r"""$\mu \pm q$, or with a predicted `sigma` $\mu \pm q \sigma$: every answer whose `residual_scores` is at most q.
 
@@ -119,7 +119,8 @@ def conformal_interval(mean: Float[Tensor, "*shape"], quantile: float,
     return Interval(mean - reach, mean + reach)
 
 
-def false_negative_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[Tensor, "n *s"], alpha: float) -> float:
+def false_negative_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[Tensor, "n *s"], *,
+                             alpha: float) -> float:
     r"""The largest t for which the marks $p \ge t$ miss at most the share $\alpha$ of a lesion, on average over images.
 
     Shapes: the lesion's probability and its true mask in n calibration images, `(n, *S)`. Units: none, 0..1.

@@ -17,7 +17,7 @@ from medlearn.uncertainty._recording import Recording
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
-def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], passes: int = 20, *,
+def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 20,
                generator: Generator) -> Iterator[Float[Tensor, "b k *s"]]:
     r"""$f_{\theta, z_t}(x)$, $z_t \sim \mathrm{Bernoulli}(1 - p)$, $t = 1 \dots T$: dropout on, the rest as it answers.
 

@@ -38,8 +38,8 @@ def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"]
     return mean, log_variance
 
 
-def gaussian_nll(mean: Float[Tensor, "*shape"], log_variance: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
-                 *, beta: float = 0.0, reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
+def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *,
+                 log_variance: Float[Tensor, "*shape"], beta: float = 0.0, reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
     r"""$-\ln \mathcal{N}(y \mid \mu, \sigma^2) = \frac12 (s + (y - \mu)^2 e^{-s} + \ln 2\pi)$ with $s = \ln \sigma^2$.
 
     Shapes: all `(*shape)`; a scalar, or with `reduction="none"` one loss a number. Units: nats.
@@ -66,8 +66,8 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], log_variance: Float[Tensor, "*sh
     return _reduced(loss, reduction, max(1, loss.numel()))
 
 
-def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], log_variance: Float[Tensor, "b k *s"],
-                     labels: Int64[Tensor, "b *s"], *, samples: int, generator: Generator,
+def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
+                     log_variance: Float[Tensor, "b k *s"], samples: int, generator: Generator,
                      ignore_index: int | None = None, reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
     r"""$-\ln \frac1T \sum_t \mathrm{softmax}(z_t)_y$ with $z_t \sim \mathcal{N}(\mu, \sigma^2)$: the mean likelihood.
 

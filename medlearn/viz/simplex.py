@@ -12,7 +12,7 @@ CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 _MARKERS = ("o", "^", "s")                              # shape says what colour says, for whom colours are alike
 
 
-def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, labels: Array | None = None, *, names: Sequence[str],
+def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, *, labels: Array | None = None, names: Sequence[str],
                      ) -> None:
     r"""Draws answers of a three-class classifier as the points $\sum_c p_c v_c$ of the triangle with corners $v_c$.
 

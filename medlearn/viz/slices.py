@@ -20,7 +20,7 @@ _LEFT, _TOP = ("R", "A"), ("A", "S")                    # what a radiologist exp
 _THINGS = tuple(c for c in CYCLE if c != BLACK)         # which would vanish on a scan
 
 
-def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = None, *,
+def show_slice(ax: "matplotlib.axes.Axes", image: Array, *, labels: Array | None = None,
                names: Sequence[str] | None = None, affine: Array | None = None, alpha: float = 0.3,
                window: tuple[float, float] | None = None, cmap: str = "gray", legend: bool = True,
                ) -> "matplotlib.image.AxesImage":
@@ -62,7 +62,7 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, labels: Array | None = 
     return shown
 
 
-def show_plane(ax: "matplotlib.axes.Axes", volume: Array, plane: str, at_mm: float, affine: Array,
+def show_plane(ax: "matplotlib.axes.Axes", volume: Array, *, plane: str, at_mm: float, affine: Array,
                labels: Array | None = None, **options: Any) -> "matplotlib.image.AxesImage":
     r"""Draws one plane of a volume: `slice_of` and `show_slice` in one.
 
@@ -70,16 +70,16 @@ def show_plane(ax: "matplotlib.axes.Axes", volume: Array, plane: str, at_mm: flo
     Shapes: `volume (X, Y, Z)`, `labels` likewise. Units: `at_mm`, where the plane lies, is in the affine's mm.
     Errors: as `slice_of` and `show_slice`. Chapter 1.
     """
-    picture, on_plane = slice_of(volume, plane, at_mm, affine)
+    picture, on_plane = slice_of(volume, plane=plane, at_mm=at_mm, affine=affine)
     if labels is not None:
         check_array(labels, "labels")
         if tuple(labels.shape) != tuple(volume.shape):
             raise ValueError(f"labels: expected the volume's shape {tuple(volume.shape)}, got {tuple(labels.shape)}")
-        labels, _ = slice_of(labels, plane, at_mm, affine)
-    return show_slice(ax, picture, labels, affine=on_plane, **options)
+        labels, _ = slice_of(labels, plane=plane, at_mm=at_mm, affine=affine)
+    return show_slice(ax, picture, labels=labels, affine=on_plane, **options)
 
 
-def slice_of(volume: Array, plane: str, at_mm: float, affine: Array) -> tuple[Array, np.ndarray]:
+def slice_of(volume: Array, *, plane: str, at_mm: float, affine: Array) -> tuple[Array, np.ndarray]:
     r"""The slice of a volume nearest to a place, and the slice's own affine $A' = A \, [e_i, e_j, e_k, o]$ with origin $o$.
 
     `plane` is "axial" (the place is a z), "coronal" (y) or "sagittal" (x).

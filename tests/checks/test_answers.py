@@ -81,8 +81,8 @@ def test_millilitres_agree_with_the_package_and_with_a_known_ball():
 
 
 def test_overlaps_by_hand():
-    truth, answer = torch.tensor([[1, 1, 0], [2, 2, 2]]), torch.tensor([[1, 0, 0], [2, 2, 1]])
-    assert torch.allclose(reference("tasks.iou_matrix")(truth, answer), torch.tensor([[1 / 3, 0], [1 / 4, 2 / 3]]))
+    prediction, target = torch.tensor([[1, 1, 0], [2, 2, 2]]), torch.tensor([[1, 0, 0], [2, 2, 1]])
+    assert torch.allclose(reference("tasks.iou_matrix")(prediction, target), torch.tensor([[1 / 3, 0], [1 / 4, 2 / 3]]))
 
 
 def test_arrows_by_hand():
@@ -93,7 +93,7 @@ def test_arrows_by_hand():
 def test_maps_of_things_have_no_gaps():
     for id in ("tasks.iou_matrix", "tasks.offsets"):
         for given in inputs(id):
-            for name in {"truth", "answer", "things"} & set(given):
+            for name in {"prediction", "target", "things"} & set(given):
                 present = given[name].unique()
                 assert set(range(1, int(present.max()) + 1)) <= set(present.tolist()), (id, name)
 

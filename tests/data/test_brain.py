@@ -72,7 +72,7 @@ def test_sampling_at_a_voxel_gives_the_voxel_and_outside_gives_nothing(brain):
 
 @pytest.mark.parametrize("z_mm", [-20.0, 0.0, 30.0])
 def test_a_slice_of_the_grid_is_a_slice_of_the_brain(brain, z_mm):
-    scan = brain.on_grid(64, 2, z_mm)
+    scan = brain.on_grid(64, dim=2, z_mm=z_mm)
     x, y, _ = grid_axes(64, 2, z_mm)
     where = np.stack(np.meshgrid(x, y, [z_mm], indexing="ij")).reshape(3, -1) - brain.affine[:3, 3, None]
     expected = map_coordinates(brain.t1.numpy() / brain.white_level, where, order=1).reshape(64, 64)
@@ -82,7 +82,7 @@ def test_a_slice_of_the_grid_is_a_slice_of_the_brain(brain, z_mm):
 
 
 def test_a_voxel_index_of_the_grid_leads_through_its_affine_to_the_brain(brain):
-    scan = brain.on_grid(96, 3)
+    scan = brain.on_grid(96, dim=3)
     index = torch.tensor([40.0, 30.0, 60.0, 1.0], dtype=torch.float64)
     mm = (scan.affine[0] @ index)[:3].float()
     there = sample(brain.t1[None] / brain.white_level, brain.affine, mm.reshape(1, 3, 1)).item()
@@ -90,7 +90,7 @@ def test_a_voxel_index_of_the_grid_leads_through_its_affine_to_the_brain(brain):
 
 
 def test_the_grid_holds_the_whole_head_and_keeps_its_volume(brain):
-    scan = brain.on_grid(96, 3)
+    scan = brain.on_grid(96, dim=3)
     inside = scan.tissue[0] > 0
     for d in range(3):
         assert not inside.select(d, 0).any() and not inside.select(d, -1).any()
@@ -99,24 +99,25 @@ def test_the_grid_holds_the_whole_head_and_keeps_its_volume(brain):
 
 
 def test_several_heights_are_a_batch_and_none_is_an_empty_one(brain):
-    scan = brain.on_grid(32, 2, [0.0, 10.0, 20.0])
+    scan = brain.on_grid(32, dim=2, z_mm=[0.0, 10.0, 20.0])
     assert scan.image.shape == (3, 1, 32, 32)
-    assert torch.equal(scan.image[1:2], brain.on_grid(32, 2).image)     # 10 mm is where one looks by default
-    assert brain.on_grid(32, 2, []).image.shape == (0, 1, 32, 32)
+    assert torch.equal(scan.image[1:2], brain.on_grid(32, dim=2).image)     # 10 mm is where one looks by default
+    assert brain.on_grid(32, dim=2, z_mm=[]).image.shape == (0, 1, 32, 32)
 
 
 @pytest.mark.parametrize("arguments", [(31, 2), (64, 4), (64, 1), (64.0, 2), (True, 2), (64, True)])
 def test_a_grid_that_cannot_be_is_refused(brain, refused, arguments):
+    size, dim = arguments
     with refused("expected .* got"):
-        brain.on_grid(*arguments)
+        brain.on_grid(size, dim=dim)
 
 
 @pytest.mark.parametrize("z_mm", [float("nan"), float("inf"), [[1.0]]], ids=["nan", "inf", "nested"])
 def test_a_height_that_is_none_is_refused(brain, refused, z_mm):
     with refused("z_mm: expected .* got"):
-        brain.on_grid(64, 2, z_mm)
+        brain.on_grid(64, dim=2, z_mm=z_mm)
 
 
 def test_a_volume_has_no_height(brain, refused):
     with refused("z_mm: expected none in 3D"):
-        brain.on_grid(32, 3, 5.0)
+        brain.on_grid(32, dim=3, z_mm=5.0)

@@ -193,7 +193,7 @@ def test_the_patient_of_the_first_chapter_has_touching_plaques():
 
 @pytest.mark.parametrize("dim, size", [(2, 128), (3, 64)])
 def test_tissues_have_the_contrast_of_the_real_scan(dim, size):
-    real = load_mni152().on_grid(size, dim)
+    real = load_mni152().on_grid(size, dim=dim)
     cohort = BrainCohort(seed=0, size=size, dim=dim, lesions=NO_LESIONS, protocol=QUIET)
     scans = cohort.batch(range(12 if dim == 2 else 2))
     level = lambda scan, b, k: scan.image[b, 0][scan.tissue[b] == k].mean().item()
@@ -242,14 +242,14 @@ def test_images_are_magnitudes_and_noise_and_bias_are_the_protocols():
 
 def test_the_template_is_never_a_subject():
     heights = [float(z) for z in range(0, 41, 2)]
-    real = load_mni152().on_grid(64, 2, heights)
+    real = load_mni152().on_grid(64, dim=2, z_mm=heights)
     scans = BrainCohort(seed=0, size=64, lesions=NO_LESIONS, protocol=QUIET).batch(range(64))
     overlap = torch.stack([(scans.tissue[:, None] == real.tissue)[b][:, :].float().mean((1, 2)) for b in range(64)])
     assert overlap.max() < 0.97                             # of all voxels, air included, at the most similar height
 
 
 def test_subjects_are_as_like_the_template_as_people_are():
-    real = standardise(load_mni152().on_grid(64, 2, [float(z) for z in range(0, 41, 5)]).image).flatten(1)
+    real = standardise(load_mni152().on_grid(64, dim=2, z_mm=[float(z) for z in range(0, 41, 5)]).image).flatten(1)
     scans = standardise(BrainCohort(seed=0, size=64, lesions=NO_LESIONS).batch(range(24)).image).flatten(1)
     best = (scans @ real.T / scans.shape[1]).amax(1)
     assert best.min() > 0.7 and best.max() < 0.99

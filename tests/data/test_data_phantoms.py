@@ -44,7 +44,7 @@ def test_the_image_holds_the_ellipses_area_middle_and_turn(a, b, x, y, angle):
 @settings(max_examples=20, deadline=None)
 @given(theta=st.floats(-360, 360), **SHAPE)
 def test_line_integrals_are_those_of_steps_along_the_ray(theta, a, b, x, y, angle):
-    beam = ParallelBeam(32, [theta], 2.0)
+    beam = ParallelBeam(32, [theta], pixel_mm=2.0)
     got = one(0.7, a, b, x, y, angle).line_integrals(beam)[0, 0, 0].numpy()
     t, phi = math.radians(theta), math.radians(angle)
     s, step = beam.detector_mm.numpy()[:, None], 0.01
@@ -58,13 +58,13 @@ def test_line_integrals_are_those_of_steps_along_the_ray(theta, a, b, x, y, angl
 def test_a_sinograms_mass_is_the_ellipses_own():
     phantom = shepp_logan(100.0)
     mass = (phantom.value * math.pi * phantom.half_axes_mm.prod(-1)).sum().item()
-    views = phantom.line_integrals(ParallelBeam(512, [0, 33, 90, 140], 100 / 512)).sum(-1) * 100 / 512
+    views = phantom.line_integrals(ParallelBeam(512, [0, 33, 90, 140], pixel_mm=100 / 512)).sum(-1) * 100 / 512
     assert views.numpy() == pytest.approx(mass, rel=1e-3)
 
 
 def test_ellipses_add_and_phantoms_of_a_batch_do_not_touch_each_other():
     many = random_ellipses(3, 5, generator=seeded())
-    beam = ParallelBeam(32, [10, 80], 7.0)
+    beam = ParallelBeam(32, [10, 80], pixel_mm=7.0)
     for b in range(3):
         parts = [getattr(many, field.name)[b:b + 1] for field in fields(many)]
         single = Ellipses(*parts)
@@ -134,7 +134,7 @@ def test_discs_have_their_levels():
     assert image[:, 0].eq(1).all() and image.min() >= 0
     width = (image[12] != 1).sum().item()
     assert width == pytest.approx(16, abs=2)
-    assert cysts(8, 1.0, []).eq(1).all()
+    assert cysts(8, 1.0, levels_db=[]).eq(1).all()
 
 
 @pytest.mark.parametrize("per_voxel", [0.1, 2.0, 20.0])
@@ -178,12 +178,12 @@ def test_ellipses_that_cannot_be_are_refused(refused, changed, name):
 
 @pytest.mark.parametrize("call, name", [
     (lambda: one().image(0, 1.0), "size"), (lambda: one().image(8, 0.0), "pixel_mm"),
-    (lambda: one().image(8, 1.0, 0), "samples"),
+    (lambda: one().image(8, 1.0, samples=0), "samples"),
     (lambda: shepp_logan(-1.0), "width_mm"), (lambda: random_ellipses(-1, generator=seeded()), "batch"),
     (lambda: random_ellipses(1, -1, generator=seeded()), "inserts"),
     (lambda: random_ellipses(1, generator=None), "generator"),
     (lambda: random_ellipses(1, width_mm=math.nan, generator=seeded()), "width_mm"),
-    (lambda: cysts(8, 1.0, [math.nan]), "levels_db"), (lambda: cysts(0, 1.0), "size"),
+    (lambda: cysts(8, 1.0, levels_db=[math.nan]), "levels_db"), (lambda: cysts(0, 1.0), "size"),
     (lambda: scatterers(torch.randn(1, 1, 8, 8, generator=seeded()), 1.0, generator=seeded()), "echo"),
     (lambda: scatterers(torch.full((1, 1, 8, 8), math.nan), 1.0, generator=seeded()), "echo"),
     (lambda: scatterers(torch.ones(8, 8), 1.0, generator=seeded()), "echo"),

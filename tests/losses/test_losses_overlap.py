@@ -324,7 +324,7 @@ def test_a_class_that_is_nowhere_costs_nothing_and_a_false_alarm_costs_all():
         assert loss == 0 and not gradient(loss, sure).any()
     logits = torch.zeros(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
     counts = overlap_counts(logits, labels)
-    assert counts.tversky(0.5, 0.5, 1e-5)[0, 1:].tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert counts.tversky(0.5, 0.5, smooth=1e-5)[0, 1:].tolist() == pytest.approx([1, 1], abs=1e-5)
     d = gradient(dice_loss(logits, labels, include_background=False, smooth=1), logits)
     assert (d[:, 1:] > 0).all() and (d[:, 0] < 0).all()             # a step against it lowers the false alarms
 

@@ -64,7 +64,7 @@ def check_against_brute_force(truth, answer, threshold):
     iou = ious_by_hand(truth, answer)
     allowed = iou * (iou > threshold)
     half = sum(iou.shape) / 2
-    pq, f1 = panoptic_quality(truth, answer, iou=threshold), detection_f1(truth, answer, iou=threshold)
+    pq, f1 = panoptic_quality(answer, truth, iou=threshold), detection_f1(answer, truth, iou=threshold)
     assert pq.tp + pq.fn == f1.tp + f1.fn == iou.shape[0] and pq.tp + pq.fp == f1.tp + f1.fp == iou.shape[1]
     if half:
         assert pq.pq == pytest.approx(best_by_hand(allowed) / half, abs=1e-12)
@@ -103,15 +103,15 @@ def test_names_and_order_mean_nothing(seed, threshold):
     truth, answer = random_maps(seed)
     random = torch.Generator().manual_seed(seed)
     names = torch.cat([torch.zeros(1, dtype=torch.int64), torch.randperm(12, generator=random) + 1])
-    expected = panoptic_quality(truth, answer, iou=threshold)
-    same(panoptic_quality(truth, names[answer], iou=threshold), expected)
-    same(panoptic_quality(names[truth], answer, iou=threshold), expected)
-    same(panoptic_quality(as_set(truth), as_set(answer), iou=threshold), expected)
+    expected = panoptic_quality(answer, truth, iou=threshold)
+    same(panoptic_quality(names[answer], truth, iou=threshold), expected)
+    same(panoptic_quality(answer, names[truth], iou=threshold), expected)
+    same(panoptic_quality(as_set(answer), as_set(truth), iou=threshold), expected)
     a, b = random_sets(seed)
     order = torch.randperm(len(b), generator=random)
-    same(panoptic_quality(a, b[order], iou=threshold), panoptic_quality(a, b, iou=threshold))
+    same(panoptic_quality(b[order], a, iou=threshold), panoptic_quality(b, a, iou=threshold))
     turned = PanopticQuality(expected.tp, expected.fn, expected.fp, expected.iou_sum)
-    same(panoptic_quality(answer, truth, iou=threshold), turned)
+    same(panoptic_quality(truth, answer, iou=threshold), turned)
 
 
 def same(a, b):
@@ -122,12 +122,12 @@ def same(a, b):
 @given(seeds)
 def test_overlaps_count_every_voxel(seed):
     truth, answer = random_maps(seed)
-    found = overlaps(truth, answer)
+    found = overlaps(answer, truth)
     ids = [[i for i in things.unique().tolist() if i] for things in (truth, answer)]
-    assert found.truth_voxels.tolist() == [(truth == i).sum() for i in ids[0]]
-    assert found.answer_voxels.tolist() == [(answer == i).sum() for i in ids[1]]
+    assert found.target_voxels.tolist() == [(truth == i).sum() for i in ids[0]]
+    assert found.prediction_voxels.tolist() == [(answer == i).sum() for i in ids[1]]
     table = np.zeros((len(ids[0]), len(ids[1])), dtype=int)
-    table[found.truth_index, found.answer_index] = found.shared
+    table[found.target_index, found.prediction_index] = found.shared
     assert table.tolist() == [[((truth == i) & (answer == j)).sum() for j in ids[1]] for i in ids[0]]
     assert (found.shared > 0).all()
 
@@ -138,32 +138,32 @@ def test_overlaps_count_every_voxel(seed):
 def test_a_worked_example():
     truth = torch.tensor([[1, 1, 1, 1, 0, 2, 2, 0, 3]])
     answer = torch.tensor([[5, 5, 5, 0, 0, 4, 4, 4, 0]])
-    score = panoptic_quality(truth, answer)                     # 3/4 and 2/3 are found, 3 is missed
+    score = panoptic_quality(answer, truth)                     # 3/4 and 2/3 are found, 3 is missed
     assert (score.tp, score.fp, score.fn) == (2, 0, 1)
     assert score.sq == pytest.approx((3 / 4 + 2 / 3) / 2) and score.rq == pytest.approx(2 / 2.5)
     assert score.pq == pytest.approx((3 / 4 + 2 / 3) / 2.5)
     assert repr(score) == "PQ 0.567 = SQ 0.708 x RQ 0.800 (2 found, 0 false, 1 missed)"
-    found = detection_f1(truth, answer, iou=0.5)
+    found = detection_f1(answer, truth, iou=0.5)
     assert repr(found) == "F1 0.800, precision 1.000, recall 0.667 (2 found, 0 false, 1 missed)"
 
 
 def test_one_merged_answer_to_two_things_is_no_hit():
     truth, merged = torch.tensor([[1, 1, 2, 2]]), torch.tensor([[1, 1, 1, 1]])
-    assert panoptic_quality(truth, merged) == PanopticQuality(0, 1, 2, 0.0)
-    assert panoptic_quality(truth, merged, iou=0.4) == PanopticQuality(1, 0, 1, 0.5)        # one-to-one all the same
+    assert panoptic_quality(merged, truth) == PanopticQuality(0, 1, 2, 0.0)
+    assert panoptic_quality(merged, truth, iou=0.4) == PanopticQuality(1, 0, 1, 0.5)        # one-to-one all the same
 
 
 def test_exactly_the_threshold_is_not_above_it():
     truth, answer = torch.tensor([[1, 1, 0]]), torch.tensor([[1, 0, 0]])
-    assert panoptic_quality(truth, answer).tp == 0
-    assert panoptic_quality(truth, answer, iou=0.49).tp == 1
+    assert panoptic_quality(answer, truth).tp == 0
+    assert panoptic_quality(answer, truth, iou=0.49).tp == 1
 
 
 def test_the_best_pairs_are_not_the_greedy_ones():
     # the greedy choice takes the best single pair, and leaves nothing for the second thing
     truth = torch.tensor([[1] * 10 + [2] * 4])
     answer = torch.tensor([[1] * 4 + [2] * 9 + [0]])
-    score = panoptic_quality(truth, answer, iou=0.1)
+    score = panoptic_quality(answer, truth, iou=0.1)
     assert (score.tp, score.iou_sum) == (2, pytest.approx(4 / 10 + 3 / 10))
 
 
@@ -175,7 +175,7 @@ def test_of_equal_sums_the_most_pairs_count():
         assert match((row, column), gains).tolist() == [1, 2]
     truth, answer = random_maps(328)                            # the same with a third and a fourth pair beside it
     for name in permutations(range(1, 5)):
-        score = panoptic_quality(torch.tensor([0, *name])[truth], answer, iou=0.0)
+        score = panoptic_quality(answer, torch.tensor([0, *name])[truth], iou=0.0)
         assert (score.tp, score.fp, score.fn) == (4, 0, 0)
         assert score.iou_sum == pytest.approx(1 / 3 + 1 / 5 + 3 / 7 + 1 / 5)
 
@@ -183,8 +183,8 @@ def test_of_equal_sums_the_most_pairs_count():
 def test_detection_takes_the_most_pairs_and_quality_the_best():
     truth = torch.tensor([[1] * 20 + [2] * 3])
     answer = torch.tensor([[1] * 3 + [2] * 19 + [0]])
-    assert detection_f1(truth, answer, iou=0.05) == Detection(2, 0, 0)                     # 3/20 and 2/20
-    assert panoptic_quality(truth, answer, iou=0.05) == PanopticQuality(1, 1, 1, 17 / 22)
+    assert detection_f1(answer, truth, iou=0.05) == Detection(2, 0, 0)                     # 3/20 and 2/20
+    assert panoptic_quality(answer, truth, iou=0.05) == PanopticQuality(1, 1, 1, 17 / 22)
 
 
 def test_only_equal_classes_pair_and_each_class_has_its_score():
@@ -192,18 +192,18 @@ def test_only_equal_classes_pair_and_each_class_has_its_score():
     for i in range(3):
         masks[i, :, 2 * i:2 * i + 2] = True
     truth, answer = InstanceSet(masks, torch.tensor([1, 1, 2])), InstanceSet(masks, torch.tensor([1, 2, 3]))
-    assert panoptic_quality(truth, answer) == PanopticQuality(1, 2, 2, 1.0)
-    scores = panoptic_quality_per_class(truth, answer)
+    assert panoptic_quality(answer, truth) == PanopticQuality(1, 2, 2, 1.0)
+    scores = panoptic_quality_per_class(answer, truth)
     assert scores == {1: PanopticQuality(1, 0, 1, 1.0), 2: PanopticQuality(0, 1, 1), 3: PanopticQuality(0, 1, 0)}
-    assert sum(scores.values()) == panoptic_quality(truth, answer)
-    assert panoptic_quality(truth.to_map(), answer).tp == 3                                 # a map has no classes
-    assert detection_f1(truth, answer, distance_mm=0.5, affine=np.eye(4)) == Detection(1, 2, 2)
+    assert sum(scores.values()) == panoptic_quality(answer, truth)
+    assert panoptic_quality(answer, truth.to_map()).tp == 3                                 # a map has no classes
+    assert detection_f1(answer, truth, distance_mm=0.5, affine=np.eye(4)) == Detection(1, 2, 2)
 
 
 def test_two_answers_for_one_lesion_are_one_hit_and_one_false_alarm():
     mask = torch.ones(1, 2, 2, dtype=torch.bool)
     truth = InstanceSet(mask, torch.tensor([1]))
-    assert panoptic_quality(truth, truth[[0, 0]]) == PanopticQuality(1, 1, 0, 1.0)
+    assert panoptic_quality(truth[[0, 0]], truth) == PanopticQuality(1, 1, 0, 1.0)
 
 
 def test_distance_is_measured_in_millimetres_and_counts_as_many_pairs_as_can_be():
@@ -211,17 +211,17 @@ def test_distance_is_measured_in_millimetres_and_counts_as_many_pairs_as_can_be(
     truth[4, 1], truth[8, 1] = 1, 2
     answer[6, 1], answer[10, 1] = 1, 2
     affine = np.diag([2.0, 1.0, 1.0, 1.0])                      # two voxels are 4 mm
-    assert detection_f1(truth, answer, distance_mm=4.0, affine=affine) == Detection(2, 0, 0)
-    assert detection_f1(truth, answer, distance_mm=3.9, affine=affine) == Detection(0, 2, 2)
-    assert detection_f1(as_set(truth), answer, distance_mm=4.0, affine=torch.from_numpy(affine)) == Detection(2, 0, 0)
+    assert detection_f1(answer, truth, distance_mm=4.0, affine=affine) == Detection(2, 0, 0)
+    assert detection_f1(answer, truth, distance_mm=3.9, affine=affine) == Detection(0, 2, 2)
+    assert detection_f1(answer, as_set(truth), distance_mm=4.0, affine=torch.from_numpy(affine)) == Detection(2, 0, 0)
     volume = truth[..., None].expand(-1, -1, 2).contiguous()
     assert detection_f1(volume, volume, distance_mm=0, affine=affine) == Detection(2, 0, 0)
 
 
 def test_any_shared_voxel_is_a_hit_at_threshold_zero():
     truth, answer = torch.tensor([[1] * 100]), torch.tensor([[0] * 99 + [1]])
-    assert detection_f1(truth, answer, iou=0) == Detection(1, 0, 0)
-    assert detection_f1(truth, answer, iou=0.5) == Detection(0, 1, 1)
+    assert detection_f1(answer, truth, iou=0) == Detection(1, 0, 0)
+    assert detection_f1(answer, truth, iou=0.5) == Detection(0, 1, 1)
 
 
 def test_match_keeps_lone_pairs_and_the_best_of_rivals():
@@ -243,11 +243,11 @@ def test_empty_cases_are_decided(kind):
     neither = panoptic_quality(nothing, nothing)
     assert all(math.isnan(value) for value in (neither.pq, neither.sq, neither.rq))
     assert repr(neither) == "PQ nan = SQ nan x RQ nan (nothing to find, nothing found)"
-    for missed in (panoptic_quality(thing, nothing), panoptic_quality(nothing, thing)):
+    for missed in (panoptic_quality(nothing, thing), panoptic_quality(thing, nothing)):
         assert missed.pq == missed.sq == missed.rq == 0
     for criterion in (dict(iou=0.1), dict(distance_mm=5.0, affine=np.eye(4))):
-        only_true = detection_f1(thing, nothing, **criterion)
-        only_found = detection_f1(nothing, thing, **criterion)
+        only_true = detection_f1(nothing, thing, **criterion)
+        only_found = detection_f1(thing, nothing, **criterion)
         assert only_true == Detection(0, 0, 1) and only_true.f1 == only_true.recall == 0
         assert only_found == Detection(0, 1, 0) and only_found.f1 == only_found.precision == 0
         assert math.isnan(only_true.precision) and math.isnan(only_found.recall)
@@ -272,9 +272,9 @@ def test_a_cohort_is_pooled_and_images_with_nothing_add_nothing():
 @given(seeds)
 def test_the_pool_is_the_score_of_the_images_side_by_side(seed):
     truth, answer = random_maps(seed)
-    twice = [torch.cat([ids, ids + 100 * (ids > 0)]) for ids in (truth, answer)]
+    twice = [torch.cat([ids, ids + 100 * (ids > 0)]) for ids in (answer, truth)]
     beside = panoptic_quality(*twice)
-    same(sum([panoptic_quality(truth, answer)] * 2), beside)
+    same(sum([panoptic_quality(answer, truth)] * 2), beside)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -283,9 +283,9 @@ def test_the_pool_is_the_score_of_the_images_side_by_side(seed):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_every_integer_type_and_any_mixture_and_layout_give_the_same(dtype):
     truth, answer = random_maps(7)
-    expected = panoptic_quality(truth, answer)
-    same(panoptic_quality(truth.to(dtype), answer), expected)
-    same(panoptic_quality(truth.to(dtype).transpose(0, 1), answer.transpose(0, 1)), expected)
+    expected = panoptic_quality(answer, truth)
+    same(panoptic_quality(answer, truth.to(dtype)), expected)
+    same(panoptic_quality(answer.transpose(0, 1), truth.to(dtype).transpose(0, 1)), expected)
 
 
 @pytest.mark.parametrize("low", [0, 10**4, 2**40, 2**61], ids=["small", "sorted", "compacted", "huge"])
@@ -294,29 +294,29 @@ def test_ids_may_be_as_large_as_they_like(low, filled):
     truth, answer = random_maps(11)
     truth, answer = (truth + 1, answer + 1) if filled else (truth, answer)
     far = lambda ids: ids + low * (ids > 0)
-    same(panoptic_quality(far(truth), far(answer), iou=0.2), panoptic_quality(truth, answer, iou=0.2))
-    same(panoptic_quality(far(truth), answer, iou=0.2), panoptic_quality(truth, answer, iou=0.2))
+    same(panoptic_quality(far(answer), far(truth), iou=0.2), panoptic_quality(answer, truth, iou=0.2))
+    same(panoptic_quality(answer, far(truth), iou=0.2), panoptic_quality(answer, truth, iou=0.2))
 
 
 @pytest.mark.parametrize("top", [5, 3000])
 def test_volumes_of_many_blocks_are_counted_whole(monkeypatch, top):
     random = torch.Generator().manual_seed(0)
     truth, answer = (torch.randint(0, top, (7, 11, 13), generator=random) for _ in range(2))
-    expected = overlaps(truth, answer)
+    expected = overlaps(answer, truth)
     for name, value in {"_BLOCK": 10, "_VOXELS": 25, "_TABLE": 25, "_MASK_VALUES": 30}.items():
         monkeypatch.setattr(matching, name, value)
-    found = overlaps(truth, answer)
-    for field in ("truth_voxels", "answer_voxels", "truth_index", "answer_index", "shared"):
+    found = overlaps(answer, truth)
+    for field in ("target_voxels", "prediction_voxels", "target_index", "prediction_index", "shared"):
         assert getattr(found, field).tolist() == getattr(expected, field).tolist()
     if top == 5:
-        same(panoptic_quality(as_set(truth), answer, iou=0.01), panoptic_quality(truth, answer, iou=0.01))
+        same(panoptic_quality(answer, as_set(truth), iou=0.01), panoptic_quality(answer, truth, iou=0.01))
 
 
 def test_masks_are_counted_exactly_under_autocast():
     mask = torch.ones(1, 40, 40, dtype=torch.bool)
     mask[0, 0, :3] = False                                      # 1597 is no bfloat16 number
     with torch.autocast("cpu", torch.bfloat16):
-        found = overlaps(InstanceSet(mask, torch.tensor([1])), torch.ones(40, 40, dtype=torch.int64))
+        found = overlaps(torch.ones(40, 40, dtype=torch.int64), InstanceSet(mask, torch.tensor([1])))
     assert found.shared.tolist() == [1597]
 
 
@@ -324,33 +324,33 @@ def test_masks_are_counted_exactly_under_autocast():
 @pytest.mark.parametrize("low", [0, 10**4, 2**61], ids=["small", "sorted", "huge"])
 def test_the_gpu_gives_the_same(low):
     truth, answer = (ids + low * (ids > 0) for ids in random_maps(3))
-    expected = panoptic_quality(truth, answer)
-    same(panoptic_quality(truth.cuda(), answer.cuda()), expected)
-    same(panoptic_quality(as_set(truth).to("cuda"), answer.cuda()), expected)
+    expected = panoptic_quality(answer, truth)
+    same(panoptic_quality(answer.cuda(), truth.cuda()), expected)
+    same(panoptic_quality(answer.cuda(), as_set(truth).to("cuda")), expected)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Refusals
 
 @pytest.mark.parametrize("answer, says", [
-    (THING.float(), "answer: expected an integer map .* got torch.float32"),
-    (THING.bool(), "answer: expected an integer map .* got torch.bool"),
-    (THING.to(torch.uint16), "answer: .* got torch.uint16"),
-    (-THING, "answer: expected values of 0 or more, got -1"),
-    (THING[:2], r"answer: expected the truth's grid \(3, 3\) .* got \(2, 3\)"),
+    (THING.float(), "prediction: expected an integer map .* got torch.float32"),
+    (THING.bool(), "prediction: expected an integer map .* got torch.bool"),
+    (THING.to(torch.uint16), "prediction: .* got torch.uint16"),
+    (-THING, "prediction: expected values of 0 or more, got -1"),
+    (THING[:2], r"prediction: expected the target's grid \(3, 3\) .* got \(2, 3\)"),
     (THING[None], r"got \(1, 3, 3\)"),
     (THING[None, None], "one image"),
     (THING.numpy(), "got ndarray"),
-    (as_set(THING[:2]), r"expected the truth's grid \(3, 3\)"),
+    (as_set(THING[:2]), r"expected the target's grid \(3, 3\)"),
 ], ids=range(9))
 @pytest.mark.parametrize("score", [
     panoptic_quality, partial(detection_f1, iou=0.1), partial(detection_f1, distance_mm=1.0, affine=np.eye(4)),
 ], ids=["pq", "iou", "mm"])
 def test_what_is_no_set_and_no_map_is_refused(answer, says, score, refused):
     with refused(says):
-        score(THING, answer)
-    with refused("truth: expected|answer: expected the truth's grid"):
         score(answer, THING)
+    with refused("target: expected|prediction: expected the target's grid"):
+        score(THING, answer)
 
 
 @pytest.mark.parametrize("iou", [-0.1, 1.0, math.nan], ids=str)
@@ -371,5 +371,5 @@ def test_one_criterion_has_to_be_chosen(refused):
         detection_f1(THING, THING, iou=0.5, affine=np.eye(4))
     with refused("distance_mm: expected 0 or more, got -1"):
         detection_f1(THING, THING, distance_mm=-1.0, affine=np.eye(4))
-    with refused("truth: expected an InstanceSet"):
-        panoptic_quality_per_class(THING, as_set(THING))
+    with refused("target: expected an InstanceSet"):
+        panoptic_quality_per_class(as_set(THING), THING)

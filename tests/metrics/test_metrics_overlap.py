@@ -35,7 +35,7 @@ def as_one_hot(labels, classes=4):
 @given(seeds)
 def test_counts_are_what_a_loop_over_masks_counts(seed):
     truth, answer = random_labels(seed)
-    counts = confusion_counts(truth, answer, 4)
+    counts = confusion_counts(answer, truth, classes=4)
     for b in range(2):
         for k in range(4):
             true, found = truth[b] == k, answer[b] == k
@@ -47,7 +47,7 @@ def test_counts_are_what_a_loop_over_masks_counts(seed):
 @given(seeds)
 def test_ratios_are_monais_where_both_are_defined(seed):
     truth, answer = random_labels(seed)
-    counts, (t, a) = confusion_counts(truth, answer, 4), map(as_one_hot, (truth, answer))
+    counts, (t, a) = confusion_counts(answer, truth, classes=4), map(as_one_hot, (truth, answer))
     confusion = get_confusion_matrix(a, t, include_background=True)
     peers = {"dice": compute_dice(a, t, ignore_empty=True), "iou": compute_iou(a, t, ignore_empty=True),
              "sensitivity": compute_confusion_matrix_metric("sensitivity", confusion),
@@ -67,20 +67,20 @@ def test_ratios_are_monais_where_both_are_defined(seed):
 def test_a_class_that_nobody_has_is_undefined_and_a_miss_or_a_false_alarm_is_the_worst():
     truth = torch.tensor([[[0, 0, 1, 1]]])
     answer = torch.tensor([[[0, 0, 2, 2]]])
-    counts = confusion_counts(truth, answer, 4)
+    counts = confusion_counts(answer, truth, classes=4)
     assert counts.dice[0].tolist()[:3] == counts.iou[0].tolist()[:3] == [1, 0, 0]
     assert math.isnan(counts.dice[0, 3]) and math.isnan(counts.iou[0, 3])
     assert counts.sensitivity[0, 1] == 0 and counts.sensitivity[0, 2].isnan() and counts.sensitivity[0, 3].isnan()
     assert counts.precision[0, 2] == 0 and counts.precision[0, 1].isnan() and counts.precision[0, 3].isnan()
     assert counts.specificity[0].tolist() == [1, 1, 0.5, 1]
-    everywhere = confusion_counts(torch.ones(1, 2, 2).long(), torch.ones(1, 2, 2).long(), 2)
+    everywhere = confusion_counts(torch.ones(1, 2, 2).long(), torch.ones(1, 2, 2).long(), classes=2)
     assert everywhere.specificity[0, 1].isnan() and everywhere.sensitivity[0, 1] == 1
 
 
 @quick
 @given(seeds)
 def test_iou_is_dice_over_two_minus_dice(seed):
-    counts = confusion_counts(*random_labels(seed), 4)
+    counts = confusion_counts(*random_labels(seed), classes=4)
     torch.testing.assert_close(counts.iou, counts.dice / (2 - counts.dice), equal_nan=True)
 
 
@@ -88,22 +88,22 @@ def test_iou_is_dice_over_two_minus_dice(seed):
 @given(seeds)
 def test_pooled_counts_are_the_counts_of_one_large_image(seed):
     truth, answer = random_labels(seed)
-    counts = confusion_counts(truth, answer, 4)
-    pooled = sum(confusion_counts(t[None], a[None], 4) for t, a in zip(truth, answer))
-    large = confusion_counts(torch.cat(list(truth))[None], torch.cat(list(answer))[None], 4)
+    counts = confusion_counts(answer, truth, classes=4)
+    pooled = sum(confusion_counts(a[None], t[None], classes=4) for t, a in zip(truth, answer))
+    large = confusion_counts(torch.cat(list(answer))[None], torch.cat(list(truth))[None], classes=4)
     for each in (pooled, counts.over_batch()):
         for name in ("tp", "fp", "fn", "tn"):
             assert torch.equal(getattr(each, name), getattr(large, name))
 
 
 def test_foreground_leaves_out_class_0():
-    counts = confusion_counts(*random_labels(3), 4)
+    counts = confusion_counts(*random_labels(3), classes=4)
     assert counts.foreground().dice.shape == (2, 3)
     torch.testing.assert_close(counts.foreground().iou, counts.iou[:, 1:], equal_nan=True)
 
 
 def test_counts_of_other_batches_are_not_broadcast():
-    one, two = (confusion_counts(torch.zeros(n, 2, 2).long(), torch.zeros(n, 2, 2).long(), 2) for n in (1, 2))
+    one, two = (confusion_counts(torch.zeros(n, 2, 2).long(), torch.zeros(n, 2, 2).long(), classes=2) for n in (1, 2))
     with pytest.raises(ValueError, match="expected counts of the same images .* over_batch"):
         one + two
     with pytest.raises(TypeError):
@@ -112,7 +112,7 @@ def test_counts_of_other_batches_are_not_broadcast():
 
 @pytest.mark.parametrize("shape", [(0, 3, 3), (2, 0, 3), (1, 0, 0, 0)])
 def test_no_image_or_no_voxel_gives_zeros(shape):
-    counts = confusion_counts(torch.zeros(shape).long(), torch.zeros(shape).long(), 3)
+    counts = confusion_counts(torch.zeros(shape).long(), torch.zeros(shape).long(), classes=3)
     assert counts.tp.shape == (shape[0], 3) and not counts.tp.any() and not counts.tn.any()
     assert counts.dice.isnan().all()
 
@@ -120,24 +120,24 @@ def test_no_image_or_no_voxel_gives_zeros(shape):
 def test_counts_are_whole_numbers_under_autocast_too():
     labels = torch.ones(1, 300, 300).long()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        counts = confusion_counts(labels, labels, 2)
+        counts = confusion_counts(labels, labels, classes=2)
     assert counts.tp.dtype == torch.int64 and counts.tp[0, 1] == 90_000 and counts.dice[0, 1] == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_counts_stay_on_the_gpu_and_are_the_same():
     truth, answer = random_labels(7)
-    here, there = confusion_counts(truth, answer, 4), confusion_counts(truth.cuda(), answer.cuda(), 4)
+    here, there = confusion_counts(answer, truth, classes=4), confusion_counts(answer.cuda(), truth.cuda(), classes=4)
     assert there.tp.is_cuda and torch.equal(there.tp.cpu(), here.tp) and torch.equal(there.fn.cpu(), here.fn)
 
 
 def test_volumes_are_voxels_times_their_size():
     labels = torch.zeros(2, 10, 10, 10).long()
     labels[0, :2, :5, :10] = 1
-    assert volumes_ml(labels, 3, (1, 1, 1)).tolist() == [[0.9, 0.1, 0], [1, 0, 0]]
-    assert volumes_ml(labels, 2, (2.5, 0.8, 0.5))[0, 1] == pytest.approx(0.1)
+    assert volumes_ml(labels, classes=3, spacing_mm=(1, 1, 1)).tolist() == [[0.9, 0.1, 0], [1, 0, 0]]
+    assert volumes_ml(labels, classes=2, spacing_mm=(2.5, 0.8, 0.5))[0, 1] == pytest.approx(0.1)
     affine = torch.diag(torch.tensor([2.0, -3.0, 5.0, 1.0]))
-    assert volumes_ml(labels[:, 0], 2, spacing_from_affine(affine))[0, 1] == pytest.approx(50 * 30 / 1000)
+    assert volumes_ml(labels[:, 0], classes=2, spacing_mm=spacing_from_affine(affine))[0, 1] == pytest.approx(50 * 30 / 1000)
 
 
 def test_spacing_is_read_from_a_turned_and_flipped_affine():
@@ -173,21 +173,22 @@ flat = torch.zeros(1, 2, 2).long()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((flat.float(), flat, 2), "truth: expected an int64 .* got torch.float32"),
-    ((flat, flat.int(), 2), "answer: expected an int64 .* got torch.int32"),
-    ((flat.numpy(), flat, 2), "truth: expected an int64 .* got ndarray"),
-    ((flat[0], flat[0], 2), "truth: expected .B, .S. .* got shape"),
-    ((flat, flat[:, :1], 2), r"answer: expected shape \(1, 2, 2\) .* got \(1, 1, 2\)"),
-    ((flat, flat.to("meta"), 2), "answer: expected .* on cpu, .* got .* on meta"),
-    ((flat - 1, flat, 2), "truth: expected labels 0..1 .* got -1"),
-    ((flat, flat + 2, 2), "answer: expected labels 0..1 .* got 2"),
+    ((flat.float(), flat, 2), "prediction: expected an int64 .* got torch.float32"),
+    ((flat, flat.int(), 2), "target: expected an int64 .* got torch.int32"),
+    ((flat.numpy(), flat, 2), "prediction: expected an int64 .* got ndarray"),
+    ((flat[0], flat[0], 2), "prediction: expected .B, .S. .* got shape"),
+    ((flat[:, :1], flat, 2), r"prediction: expected shape \(1, 2, 2\) .* got \(1, 1, 2\)"),
+    ((flat.to("meta"), flat, 2), "prediction: expected .* on cpu, .* got .* on meta"),
+    ((flat - 1, flat, 2), "prediction: expected labels 0..1 .* got -1"),
+    ((flat, flat + 2, 2), "target: expected labels 0..1 .* got 2"),
     ((flat, flat, 1), "classes: expected 2 or more, .* got 1"),
     ((flat, flat, 2.0), "classes: expected how many .* got 2.0"),
     ((flat, flat, True), "classes: expected how many .* got True"),
 ], ids=lambda value: value[:24] if isinstance(value, str) else "")
 def test_what_are_no_label_maps_is_refused(arguments, message, refused):
+    *maps, classes = arguments
     with refused(message):
-        confusion_counts(*arguments)
+        confusion_counts(*maps, classes=classes)
 
 
 @pytest.mark.parametrize("spacing_mm", [(1, 1), (1, 1, 0), (1, -1, 1), (1, 1, math.nan), (1, 1, math.inf), 1.0, "abc",
@@ -195,7 +196,7 @@ def test_what_are_no_label_maps_is_refused(arguments, message, refused):
                          ids=["two", "zero", "negative", "nan", "inf", "one number", "text", "texts", "affine"])
 def test_what_is_no_spacing_is_refused(spacing_mm, refused):
     with refused("spacing_mm: expected .* got"):
-        volumes_ml(flat, 2, spacing_mm)
+        volumes_ml(flat, classes=2, spacing_mm=spacing_mm)
 
 
 # Means ---------------------------------------------------------------------------------------------------------------

@@ -75,9 +75,9 @@ def test_voxels_agree_with_all_pairs(seed, few, looking):
     pairs = cdist(a, b)
     there, back = pairs.min(axis=1), pairs.min(axis=0)
     both = np.concatenate([there, back])
-    found = surface_distances(truth, answer, spacing)
-    np.testing.assert_allclose(found.truth_to_answer_mm, there, atol=1e-12)
-    np.testing.assert_allclose(found.answer_to_truth_mm, back, atol=1e-12)
+    found = surface_distances(answer, truth, spacing_mm=spacing)
+    np.testing.assert_allclose(found.target_to_prediction_mm, there, atol=1e-12)
+    np.testing.assert_allclose(found.prediction_to_target_mm, back, atol=1e-12)
     by_hand = [both.max(), max(np.percentile(there, 95), np.percentile(back, 95)), np.percentile(both, 95),
                both.mean(), (both <= 1).mean()]
     np.testing.assert_allclose(everything(found), by_hand, atol=1e-12)
@@ -92,7 +92,7 @@ def test_voxels_agree_with_monai(seed):
     theirs = [compute_hausdorff_distance(a, t, **options), compute_hausdorff_distance(a, t, percentile=95, **options),
               compute_average_surface_distance(a, t, symmetric=True, **options),
               compute_surface_dice(a, t, [1.0], **options)]
-    found = surface_distances(truth, answer, spacing)
+    found = surface_distances(answer, truth, spacing_mm=spacing)
     ours = [hausdorff(found), hausdorff95(found), assd(found), nsd(found, 1.0)]
     np.testing.assert_allclose(ours, [value.item() for value in theirs], rtol=1e-5, atol=1e-5)     # float32
 
@@ -104,9 +104,9 @@ def test_areas_agree_with_deepmind(seed, few, looking):
     looking(few)
     truth, answer, spacing = example(seed)
     theirs = deepmind.compute_surface_distances(truth.numpy(), answer.numpy(), spacing)
-    found = surface_distances(truth, answer, spacing, measure="area")
-    sides = ((found.truth_to_answer_mm, found.truth_weights, "gt_to_pred", "gt"),
-             (found.answer_to_truth_mm, found.answer_weights, "pred_to_gt", "pred"))
+    found = surface_distances(answer, truth, spacing_mm=spacing, measure="area")
+    sides = ((found.target_to_prediction_mm, found.target_weights, "gt_to_pred", "gt"),
+             (found.prediction_to_target_mm, found.prediction_weights, "pred_to_gt", "pred"))
     for distances, areas, way, side in sides:
         np.testing.assert_allclose(np.sort(distances), theirs[f"distances_{way}"], atol=1e-12)
         np.testing.assert_allclose(areas.sum(), theirs[f"surfel_areas_{side}"].sum())
@@ -133,7 +133,7 @@ def test_the_areas_of_all_256_cells_are_deepminds(spacing):
 # Closed theory -------------------------------------------------------------------------------------------------------
 
 def area_of(mask, spacing=(1, 1, 1)):
-    return surface_distances(mask, mask, spacing, measure="area").truth_weights.sum()
+    return surface_distances(mask, mask, spacing_mm=spacing, measure="area").target_weights.sum()
 
 
 def test_the_surface_of_one_voxel_is_an_octahedron_and_of_one_pixel_a_diamond():
@@ -141,7 +141,7 @@ def test_the_surface_of_one_voxel_is_an_octahedron_and_of_one_pixel_a_diamond():
     voxel[1, 1, 1] = pixel[1, 1] = True
     assert area_of(voxel) == pytest.approx(math.sqrt(3))
     assert area_of(pixel, (3, 4)) == pytest.approx(4 * 2.5)
-    assert len(surface_distances(voxel, voxel, (1, 1, 1)).truth_weights) == 1
+    assert len(surface_distances(voxel, voxel, spacing_mm=(1, 1, 1)).target_weights) == 1
 
 
 def test_the_surface_of_a_ball_is_that_of_marching_cubes():
@@ -160,28 +160,28 @@ def test_codes_read_the_corners_in_order():
 def test_two_plates_are_as_far_apart_as_they_are():
     truth, answer = torch.zeros(20, 5, 5).bool(), torch.zeros(20, 5, 5).bool()
     truth[3], answer[7] = True, True
-    found = surface_distances(truth, answer, (2.5, 0.8, 0.8))
+    found = surface_distances(answer, truth, spacing_mm=(2.5, 0.8, 0.8))
     assert everything(found, 9.9) == [10, 10, 10, 10, 0] and nsd(found, 10) == 1
 
 
 @pytest.mark.parametrize("measure", ["voxels", "area"])
 def test_equal_masks_are_at_distance_0(measure):
-    assert everything(surface_distances(ball(6), ball(6), (1, 2, 3), measure=measure), 0) == [0, 0, 0, 0, 1]
+    assert everything(surface_distances(ball(6), ball(6), spacing_mm=(1, 2, 3), measure=measure), 0) == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 11])
 def test_a_distance_that_equals_the_tolerance_is_within_it(steps):
     truth, answer = torch.zeros(3, 30).bool(), torch.zeros(3, 30).bool()
     truth[1, 5], answer[1, 5 + steps] = True, True
-    assert nsd(surface_distances(truth, answer, (1, 0.8)), round(0.8 * steps, 1)) == 1
-    assert nsd(surface_distances(truth, answer, (1, 0.8)), 0.8 * steps - 1e-6) == 0
+    assert nsd(surface_distances(answer, truth, spacing_mm=(1, 0.8)), round(0.8 * steps, 1)) == 1
+    assert nsd(surface_distances(answer, truth, spacing_mm=(1, 0.8)), 0.8 * steps - 1e-6) == 0
 
 
 def test_a_far_false_positive_rules_hausdorff_and_not_hausdorff95():
     truth = ball(7)
     answer = truth.clone()
     answer[0, 0, 0] = True
-    found = surface_distances(truth, answer, (1, 1, 1))
+    found = surface_distances(answer, truth, spacing_mm=(1, 1, 1))
     assert hausdorff(found) > 8 and hausdorff95(found) == 0
 
 
@@ -196,7 +196,7 @@ def test_pooling_lets_the_larger_surface_say_more():
 @given(seeds, measures)
 def test_truth_and_answer_may_be_exchanged(seed, measure):
     truth, answer, spacing = example(seed)
-    here, there = (surface_distances(*pair, spacing, measure=measure) for pair in ((truth, answer), (answer, truth)))
+    here, there = (surface_distances(*pair, spacing_mm=spacing, measure=measure) for pair in ((truth, answer), (answer, truth)))
     np.testing.assert_allclose(everything(here), everything(there))
 
 
@@ -206,8 +206,8 @@ def test_turning_and_moving_the_image_changes_nothing_and_the_unit_scales(seed, 
     truth, answer, spacing = example(seed)
     axes = tuple(np.random.default_rng(seed).permutation(truth.ndim))
     turned = [torch.nn.functional.pad(mask.permute(axes).flip(0), (3, 1) * mask.ndim) for mask in (truth, answer)]
-    here = everything(surface_distances(truth, answer, spacing, measure=measure))
-    there = everything(surface_distances(*turned, 2 * spacing[list(axes)], measure=measure), 2.0)
+    here = everything(surface_distances(answer, truth, spacing_mm=spacing, measure=measure))
+    there = everything(surface_distances(*turned, spacing_mm=2 * spacing[list(axes)], measure=measure), 2.0)
     np.testing.assert_allclose(there, np.multiply(here, [2, 2, 2, 2, 1]))
 
 
@@ -215,7 +215,7 @@ def test_turning_and_moving_the_image_changes_nothing_and_the_unit_scales(seed, 
 @given(seeds, measures)
 def test_more_tolerance_is_never_worse_and_percentiles_never_above_the_maximum(seed, measure):
     truth, answer, spacing = example(seed)
-    found = surface_distances(truth, answer, spacing, measure=measure)
+    found = surface_distances(answer, truth, spacing_mm=spacing, measure=measure)
     scores = [nsd(found, tolerance) for tolerance in (0, 0.5, 1, 2, 1000)]
     assert scores == sorted(scores) and scores[-1] == 1
     assert max(hausdorff95(found), hausdorff95(found, convention="pooled"), assd(found)) <= hausdorff(found)
@@ -223,27 +223,27 @@ def test_more_tolerance_is_never_worse_and_percentiles_never_above_the_maximum(s
 
 def test_the_same_masks_give_the_same_numbers_under_autocast_and_as_views():
     truth, answer, spacing = ball(7), ball(6, centre=9.0), (2.5, 0.8, 0.8)
-    expected = everything(surface_distances(truth, answer, spacing))
+    expected = everything(surface_distances(answer, truth, spacing_mm=spacing))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert everything(surface_distances(truth, answer, torch.tensor(spacing, dtype=torch.float64))) == expected
-    views = [torch.stack([mask, ~mask], dim=-1)[..., 0] for mask in (truth, answer)]
-    assert not views[0].is_contiguous() and everything(surface_distances(*views, spacing)) == expected
+        assert everything(surface_distances(answer, truth, spacing_mm=torch.tensor(spacing, dtype=torch.float64))) == expected
+    views = [torch.stack([mask, ~mask], dim=-1)[..., 0] for mask in (answer, truth)]
+    assert not views[0].is_contiguous() and everything(surface_distances(*views, spacing_mm=spacing)) == expected
 
 
 def test_large_masks_are_searched_both_ways():
     truth, answer = ball(30, size=70), ball(29, size=70, centre=35.5)
     answer[0, 0, 0] = True                                          # this one is left to the tree
-    found = surface_distances(truth, answer, (2.5, 0.8, 0.8))
-    assert len(found.truth_weights) > surface._FEW
+    found = surface_distances(answer, truth, spacing_mm=(2.5, 0.8, 0.8))
+    assert len(found.target_weights) > surface._FEW
     points = [np.argwhere(mask & ~binary_erosion(mask)) * (2.5, 0.8, 0.8) for mask in (truth.numpy(), answer.numpy())]
     some = np.r_[0, 1:len(points[1]):97]
-    np.testing.assert_allclose(found.answer_to_truth_mm[some], cdist(points[1][some], points[0]).min(axis=1))
+    np.testing.assert_allclose(found.prediction_to_target_mm[some], cdist(points[1][some], points[0]).min(axis=1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_masks_on_the_gpu_give_the_same():
     truth, answer = ball(7), ball(6)
-    here, there = (surface_distances(*pair, (1, 1, 1)) for pair in ((truth, answer), (truth.cuda(), answer.cuda())))
+    here, there = (surface_distances(*pair, spacing_mm=(1, 1, 1)) for pair in ((truth, answer), (truth.cuda(), answer.cuda())))
     assert everything(here) == everything(there)
 
 
@@ -255,7 +255,7 @@ def test_a_miss_or_a_false_alarm_is_infinitely_far_and_shares_nothing(shape, mea
     empty = torch.zeros(shape).bool()
     full = ~empty
     for pair in ((full, empty), (empty, full)):
-        found = surface_distances(*pair, (1.5,) * len(shape), measure=measure)
+        found = surface_distances(*pair, spacing_mm=(1.5,) * len(shape), measure=measure)
         assert everything(found) == [math.inf] * 4 + [0]
         assert len(found.sides) == 1 and np.isinf(found.sides[0][0]).all()
 
@@ -263,7 +263,7 @@ def test_a_miss_or_a_false_alarm_is_infinitely_far_and_shares_nothing(shape, mea
 def test_a_miss_spoils_the_mean_that_it_improves_in_monai():
     found = ball(6)
     truth, answer = torch.stack([found, found]), torch.stack([found, found & False])
-    distances = [hausdorff95(surface_distances(t, a, (1, 1, 1))) for t, a in zip(truth, answer)]
+    distances = [hausdorff95(surface_distances(a, t, spacing_mm=(1, 1, 1))) for t, a in zip(truth, answer)]
     summary = summarise(torch.tensor(distances))
     assert summary.mean == math.inf and (summary.cases, summary.infinite, summary.finite_mean) == (2, 1, 0)
     theirs = HausdorffDistanceMetric(include_background=True, percentile=95)
@@ -276,15 +276,15 @@ def test_a_miss_spoils_the_mean_that_it_improves_in_monai():
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4), (3, 0, 3)], ids=str)
 def test_nothing_against_nothing_is_undefined(shape, measure):
     empty = torch.zeros(shape).bool()
-    found = surface_distances(empty, empty, (1.0,) * len(shape), measure=measure)
+    found = surface_distances(empty, empty, spacing_mm=(1.0,) * len(shape), measure=measure)
     assert np.isnan(everything(found)).all() and found.sides == []
-    assert "0 elements of the truth" in repr(found)
+    assert "0 of the target" in repr(found)
 
 
 def test_a_full_image_has_its_border_for_a_surface():
     full = torch.ones(4, 5).bool()
-    found = surface_distances(full, full, (1, 1))
-    assert len(found.truth_weights) == 2 * 4 + 2 * 5 - 4
+    found = surface_distances(full, full, spacing_mm=(1, 1))
+    assert len(found.target_weights) == 2 * 4 + 2 * 5 - 4
     assert area_of(full, (1, 1)) == pytest.approx(2 * 3 + 2 * 4 + 4 * math.sqrt(0.5))
 
 
@@ -298,11 +298,11 @@ def test_the_report_is_each_metric_of_each_image_and_class(shape, measure):
     answer = torch.where(torch.rand(shape, generator=g) < 0.2, 0, truth)
     truth[1][truth[1] == 2] = 0                                     # class 2 of image 1 is a false alarm
     spacing = (1.0, 2.0, 3.0)[:len(shape) - 1]
-    report = surface_report(truth, answer, 4, spacing, tolerance_mm=1.0, measure=measure)
-    assert report.nsd.shape == confusion_counts(truth, answer, 4).foreground().dice.shape == (2, 3)
+    report = surface_report(answer, truth, classes=4, spacing_mm=spacing, tolerance_mm=1.0, measure=measure)
+    assert report.nsd.shape == confusion_counts(answer, truth, classes=4).foreground().dice.shape == (2, 3)
     for i in range(2):
         for c in range(1, 4):
-            found = surface_distances(truth[i] == c, answer[i] == c, spacing, measure=measure)
+            found = surface_distances(answer[i] == c, truth[i] == c, spacing_mm=spacing, measure=measure)
             row = [getattr(report, name)[i, c - 1].item() for name in ("hausdorff95_mm", "assd_mm", "nsd")]
             np.testing.assert_array_equal(row, [hausdorff95(found), assd(found), nsd(found, 1.0)])
     assert report.hausdorff95_mm[1, 1] == math.inf and report.nsd[1, 1] == 0 and report.nsd[:, 2].isnan().all()
@@ -310,7 +310,7 @@ def test_the_report_is_each_metric_of_each_image_and_class(shape, measure):
 
 def test_a_report_of_no_image_has_no_rows():
     none = torch.zeros(0, 4, 4).long()
-    assert surface_report(none, none, 3, (1, 1), tolerance_mm=1).nsd.shape == (0, 2)
+    assert surface_report(none, none, classes=3, spacing_mm=(1, 1), tolerance_mm=1).nsd.shape == (0, 2)
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
@@ -319,12 +319,12 @@ mask = torch.ones(4, 4).bool()
 
 
 @pytest.mark.parametrize(("arguments", "options", "message"), [
-    ((mask.long(), mask, (1, 1)), {}, "truth: expected a bool mask .* got torch.int64"),
-    ((mask, mask.numpy(), (1, 1)), {}, "answer: expected a bool mask .* got ndarray"),
-    ((mask[0], mask[0], (1,)), {}, "truth: expected one image .* got shape"),
-    ((mask[None, None], mask[None, None], (1,) * 4), {}, "truth: expected one image .* got shape"),
-    ((mask, mask[:3], (1, 1)), {}, r"answer: expected shape \(4, 4\) .* got \(3, 4\)"),
-    ((mask, mask.to("meta"), (1, 1)), {}, "answer: expected .* on cpu, .* got .* on meta"),
+    ((mask.long(), mask, (1, 1)), {}, "prediction: expected a bool mask .* got torch.int64"),
+    ((mask, mask.numpy(), (1, 1)), {}, "target: expected a bool mask .* got ndarray"),
+    ((mask[0], mask[0], (1,)), {}, "prediction: expected one image .* got shape"),
+    ((mask[None, None], mask[None, None], (1,) * 4), {}, "prediction: expected one image .* got shape"),
+    ((mask[:3], mask, (1, 1)), {}, r"prediction: expected shape \(4, 4\) .* got \(3, 4\)"),
+    ((mask.to("meta"), mask, (1, 1)), {}, "prediction: expected .* on cpu, .* got .* on meta"),
     ((mask, mask, (1, 1, 1)), {}, "spacing_mm: expected 2 numbers, .* got"),
     ((mask, mask, (1, 0)), {}, "spacing_mm: expected finite numbers above 0, got"),
     ((mask, mask, 1.0), {}, "spacing_mm: expected 2 numbers in mm, got float"),
@@ -332,21 +332,22 @@ mask = torch.ones(4, 4).bool()
     ((mask, mask, (1, 1)), {"measure": "surfels"}, 'measure: expected "voxels" or "area", got \'surfels\''),
 ], ids=["labels", "array", "1D", "4D", "shapes", "devices", "axes", "zero", "one number", "affine", "measure"])
 def test_what_cannot_be_measured_is_refused(arguments, options, message, refused):
+    *masks, spacing = arguments
     with refused(message):
-        surface_distances(*arguments, **options)
+        surface_distances(*masks, spacing_mm=spacing, **options)
 
 
 @pytest.mark.parametrize("tolerance_mm", [-1, math.nan, math.inf])
 def test_what_is_no_tolerance_is_refused(tolerance_mm, refused):
     with refused("tolerance_mm: expected a finite number of 0 or more, got"):
-        nsd(surface_distances(mask, mask, (1, 1)), tolerance_mm)
+        nsd(surface_distances(mask, mask, spacing_mm=(1, 1)), tolerance_mm)
 
 
 def test_a_convention_has_to_be_known(refused):
     with refused('convention: expected "directed" or "pooled", got \'medpy\''):
-        hausdorff95(surface_distances(mask, mask, (1, 1)), convention="medpy")
+        hausdorff95(surface_distances(mask, mask, spacing_mm=(1, 1)), convention="medpy")
 
 
 def test_a_report_refuses_what_are_no_label_maps(refused):
-    with refused("answer: expected labels 0..1 .* got 2"):
-        surface_report(mask.long()[None], mask.long()[None] * 2, 2, (1, 1), tolerance_mm=1)
+    with refused("prediction: expected labels 0..1 .* got 2"):
+        surface_report(mask.long()[None] * 2, mask.long()[None], classes=2, spacing_mm=(1, 1), tolerance_mm=1)

@@ -131,7 +131,7 @@ def test_perfect_maps_give_back_the_things_also_where_they_touch(seed, dim):
         images.append(balls(shape, centres, radius))
     instance = torch.stack(images)
     targets = instance_targets(instance)
-    found = group_instances(targets.inside, targets.centre, targets.offset)
+    found = group_instances(targets.inside, centre=targets.centre, offset=targets.offset)
     for truth, answer in zip(instance, found):
         assert torch.equal(renumbered(truth), renumbered(answer))
         assert answer.unique().tolist() == list(range(int(answer.max()) + 1))
@@ -142,7 +142,7 @@ def test_touching_things_are_told_apart_where_components_see_one(dim):
     instance = two_touching(dim)
     targets = instance_targets(instance)
     assert len(InstanceSet.from_semantic((instance[0] > 0).long())) == 1
-    assert torch.equal(group_instances(targets.inside, targets.centre, targets.offset), instance)
+    assert torch.equal(group_instances(targets.inside, centre=targets.centre, offset=targets.offset), instance)
 
 
 def test_a_voxel_joins_the_nearest_peak_as_a_plain_loop_finds_it(monkeypatch):
@@ -159,23 +159,23 @@ def test_a_voxel_joins_the_nearest_peak_as_a_plain_loop_finds_it(monkeypatch):
         used = expected[b].unique(sorted=True)
         used = used[used > 0]
         expected[b] = torch.where(expected[b] > 0, torch.searchsorted(used, expected[b]) + 1, 0)
-    assert torch.equal(group_instances(foreground, centre, offset, threshold=0.5, reach=1.5), expected)
+    assert torch.equal(group_instances(foreground, centre=centre, offset=offset, threshold=0.5, reach=1.5), expected)
     monkeypatch.setattr(rooms, "CHUNK", 40)                                     # a few voxels at a time
-    assert torch.equal(group_instances(foreground, centre, offset, threshold=0.5, reach=1.5), expected)
+    assert torch.equal(group_instances(foreground, centre=centre, offset=offset, threshold=0.5, reach=1.5), expected)
 
 
 def test_of_equal_neighbours_one_is_the_peak():
     centre = torch.zeros(1, 1, 5, 9)
     centre[0, 0, 2, 2:6] = 1                                    # four voxels as high as each other: one thing
     foreground = centre[:, 0] > 0
-    found = group_instances(foreground, centre, torch.zeros(1, 2, 5, 9), reach=math.inf)
+    found = group_instances(foreground, centre=centre, offset=torch.zeros(1, 2, 5, 9), reach=math.inf)
     assert found.max() == 1 and torch.equal(found > 0, foreground)
 
 
 def test_foreground_without_a_peak_is_no_thing():
     instance = two_touching()
     targets = instance_targets(instance)
-    assert group_instances(targets.inside, targets.centre * 0.2, targets.offset).eq(0).all()
+    assert group_instances(targets.inside, centre=targets.centre * 0.2, offset=targets.offset).eq(0).all()
 
 
 def test_an_arrow_to_a_centre_that_was_not_found_joins_no_other_thing():
@@ -183,8 +183,8 @@ def test_an_arrow_to_a_centre_that_was_not_found_joins_no_other_thing():
     targets = instance_targets(instance)
     centre = targets.centre.clone()
     centre[..., 8:] = 0                                         # the centre of the thing on the right is missed
-    assert torch.equal(group_instances(targets.inside, centre, targets.offset), (instance == 1).long())
-    joined = group_instances(targets.inside, centre, targets.offset, reach=math.inf)
+    assert torch.equal(group_instances(targets.inside, centre=centre, offset=targets.offset), (instance == 1).long())
+    joined = group_instances(targets.inside, centre=centre, offset=targets.offset, reach=math.inf)
     assert torch.equal(joined, targets.inside.long())
 
 
@@ -193,18 +193,18 @@ def test_a_peak_to_which_no_arrow_points_leaves_no_gap_in_the_ids():
     targets = instance_targets(instance)
     centre = targets.centre.clone()
     centre[0, 0, 0, 0] = 1
-    assert torch.equal(group_instances(targets.inside, centre, targets.offset), instance)
+    assert torch.equal(group_instances(targets.inside, centre=centre, offset=targets.offset), instance)
 
 
 def test_nothing_groups_to_nothing():
     for shape in ((0, 4, 5), (2, 4, 5), (1, 0, 5), (2, 3, 4, 5)):
         batch, *space = shape
-        found = group_instances(torch.zeros(shape, dtype=torch.bool), torch.zeros(batch, 1, *space),
-                                torch.zeros(batch, len(space), *space))
+        found = group_instances(torch.zeros(shape, dtype=torch.bool), centre=torch.zeros(batch, 1, *space),
+                                offset=torch.zeros(batch, len(space), *space))
         assert tuple(found.shape) == shape and found.dtype == torch.int64 and found.eq(0).all()
     peak = torch.zeros(1, 1, 4, 5)
     peak[0, 0, 2, 2] = 1
-    assert group_instances(torch.zeros(1, 4, 5, dtype=torch.bool), peak, torch.zeros(1, 2, 4, 5)).eq(0).all()
+    assert group_instances(torch.zeros(1, 4, 5, dtype=torch.bool), centre=peak, offset=torch.zeros(1, 2, 4, 5)).eq(0).all()
 
 
 # sets of things
@@ -251,7 +251,7 @@ def test_a_peak_to_which_no_arrow_points_takes_no_score_from_the_others():
 @pytest.mark.parametrize("shape", [(16, 16), (13, 7), (1, 1), (5, 64), (8, 8, 8), (5, 9, 6), (1, 3, 2)], ids=str)
 def test_any_size_of_image_gets_answers_of_its_size(shape):
     dim = len(shape)
-    net = TaskNet(2, 5, 4, dim=dim, widths=(4, 6, 8)).eval()
+    net = TaskNet(2, 5, diagnoses=4, dim=dim, widths=(4, 6, 8)).eval()
     answers = net(torch.randn(2, 2, *shape))
     assert [tuple(a.shape) for a in answers] == [(2, 4), (2, 5, *shape), (2, 1, *shape), (2, dim, *shape)]
 
@@ -323,7 +323,7 @@ def test_two_images_can_be_learned_by_heart_and_their_touching_things_counted():
     answers = net.eval()(image)
     assert answers.diagnosis.argmax(1).tolist() == [1, 0]
     assert torch.equal(answers.semantic.argmax(1), truth["semantic"])
-    assert torch.equal(group_instances(instance > 0, answers.centre, answers.offset), instance)
+    assert torch.equal(group_instances(instance > 0, centre=answers.centre, offset=answers.offset), instance)
 
 
 def test_autocast_changes_the_answers_by_rounding_only_and_the_loss_stays_float32():

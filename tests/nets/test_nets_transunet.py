@@ -91,7 +91,7 @@ def test_the_published_network_has_its_parameters():
     with torch.device("meta"):
         net = TransUNet(classes=9, image_size=224)
         assert count(net) == 105_277_081
-        assert count(TransUNet(4)) == 105_276_356 and count(TransUNet(9, 512)) == 105_912_985
+        assert count(TransUNet(classes=4)) == 105_276_356 and count(TransUNet(classes=9, image_size=512)) == 105_912_985
     parts = [count(net.cnn), count(net.embedding), net.transformer.positions.numel(), count(net.transformer.blocks),
              count(net.transformer.norm), count(net.narrow), count(net.up), count(net.head)]
     assert parts == [11_894_848, 787_200, 150_528, 85_054_464, 1_536, 3_539_968, 3_847_232, 1_305]
@@ -110,7 +110,7 @@ def test_the_published_network_has_the_names_and_shapes_of_the_official_file():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_whole_is_its_plain_re_statement_to_a_millionth(convention, channels):
     torch.manual_seed(0)
-    net = trained(TransUNet(5, 64, size=SMALL, convention=convention))
+    net = trained(TransUNet(classes=5, image_size=64, size=SMALL, convention=convention))
     image = torch.randn(2, channels, 64, 64)
     for answer in (net(image), folded(net)(image)):
         expected = plainly(net, image, convention)
@@ -121,7 +121,7 @@ def test_the_whole_is_its_plain_re_statement_to_a_millionth(convention, channels
 
 def test_the_whole_trains_as_its_plain_re_statement():
     torch.manual_seed(0)
-    net = trained(TransUNet(3, 32, size=SMALL, dropout=0.0)).double().train()
+    net = trained(TransUNet(classes=3, image_size=32, size=SMALL, dropout=0.0)).double().train()
     image, push = torch.randn(2, 1, 32, 32).double(), torch.randn(2, 3, 32, 32).double()
     watched = {"conv_root/kernel": net.cnn.conv_root.weight, "head.weight": net.head.weight,
                "Transformer/encoder_norm/scale": net.transformer.norm.weight}
@@ -140,7 +140,7 @@ def test_the_whole_trains_as_its_plain_re_statement():
 @pytest.mark.parametrize("size", [(64, 64), (32, 96), (16, 16), (128, 48)], ids=str)
 def test_any_size_that_the_stride_divides_is_answered_pixel_by_pixel(stride, convention, size):
     torch.manual_seed(0)
-    net = TransUNet.tiny(3, (64, 32), stride=stride, convention=convention).eval()
+    net = TransUNet.tiny(classes=3, image_size=(64, 32), stride=stride, convention=convention).eval()
     assert net(torch.randn(1, 1, *size)).shape == (1, 3, *size)
     assert net(torch.randn(0, 3, *size)).shape == (0, 3, *size)
 
@@ -150,7 +150,7 @@ def test_the_tiny_one_is_tiny():
 
 
 def test_the_answer_is_that_of_its_steps():
-    net, image = trained(TransUNet.tiny(2, 32)), torch.randn(1, 1, 32, 32)
+    net, image = trained(TransUNet.tiny(classes=2, image_size=32)), torch.randn(1, 1, 32, 32)
     levels = net.encode(image)
     assert [tuple(x.shape[2:]) for x in levels] == [(16, 16), (8, 8), (4, 4), (2, 2)]
     answer = net.decode(levels)
@@ -162,7 +162,7 @@ def test_the_answer_is_that_of_its_steps():
 
 def test_dropout_in_the_decoder_leaves_the_encoder_alone_and_acts_in_training_only():
     torch.manual_seed(0)
-    net, image = TransUNet.tiny(2, 32, decoder_dropout=0.5), torch.randn(2, 1, 32, 32)
+    net, image = TransUNet.tiny(classes=2, image_size=32, decoder_dropout=0.5), torch.randn(2, 1, 32, 32)
     assert all(torch.equal(a, b) for a, b in zip(net.encode(image), net.encode(image)))
     assert not torch.equal(net(image), net(image))
     net.eval()
@@ -174,7 +174,7 @@ def test_dropout_in_the_decoder_leaves_the_encoder_alone_and_acts_in_training_on
 
 
 def test_the_published_dropout_is_in_the_transformer():
-    net = TransUNet(2, 32, size=SMALL)
+    net = TransUNet(classes=2, image_size=32, size=SMALL)
     assert [m.p for m in net.transformer.modules() if isinstance(m, nn.Dropout)] == [0.1] * (1 + 2 * SMALL.depth)
     assert [m.p for m in net.dropout] == [0.0] * 4
 
@@ -182,7 +182,7 @@ def test_the_published_dropout_is_in_the_transformer():
 def test_every_parameter_learns_and_the_same_seed_gives_the_same_step():
     def step():
         torch.manual_seed(0)
-        net = TransUNet.tiny(2, 32, decoder_dropout=0.2)
+        net = TransUNet.tiny(classes=2, image_size=32, decoder_dropout=0.2)
         net(torch.randn(2, 1, 32, 32)).square().mean().backward()
         return dict(net.named_parameters())
     one, other = step(), step()
@@ -192,7 +192,7 @@ def test_every_parameter_learns_and_the_same_seed_gives_the_same_step():
 
 def test_a_pixel_far_away_changes_the_answer():
     torch.manual_seed(0)
-    net, image = TransUNet.tiny(2, 128).eval(), torch.randn(1, 1, 128, 128)
+    net, image = TransUNet.tiny(classes=2, image_size=128).eval(), torch.randn(1, 1, 128, 128)
     other = image.clone()
     other[..., :4, :4] += 3
     assert (net(image) - net(other))[..., -8:, -8:].abs().max() > 0
@@ -202,7 +202,7 @@ def test_checkpointing_changes_neither_answers_nor_gradients():
     found = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        net = TransUNet.tiny(2, 32, dropout=0.1, decoder_dropout=0.1, checkpointing=checkpointing)
+        net = TransUNet.tiny(classes=2, image_size=32, dropout=0.1, decoder_dropout=0.1, checkpointing=checkpointing)
         answer = net(torch.randn(2, 1, 32, 32))
         answer.square().mean().backward()
         found.append([answer, *(p.grad for p in net.parameters()), *net.buffers()])
@@ -212,7 +212,7 @@ def test_checkpointing_changes_neither_answers_nor_gradients():
 
 def test_autocast_and_half_precision_weights_change_the_answers_by_rounding_only():
     torch.manual_seed(0)
-    net, image = TransUNet.tiny(2, 32).eval(), torch.randn(2, 1, 32, 32)
+    net, image = TransUNet.tiny(classes=2, image_size=32).eval(), torch.randn(2, 1, 32, 32)
     exact = net(image)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = folded(net)(image)
@@ -231,10 +231,10 @@ from medlearn.nets.vit import ViTSegmenter
 torch.manual_seed(0)
 image, push = torch.randn(2, 1, 32, 48), torch.randn(2, 2, 32, 48)
 size = TransUNetSize(8, (2, 1), 2, 16, 2, 1, 16, (8, 8, 8, 8))
-nets = {"published": TransUNet(2, 64, size=size, dropout=0.0),
-        "folded": folded(TransUNet(2, 64, size=size, convention="jax")),
-        "checkpointing": TransUNet(2, 32, size=size, dropout=0.0, checkpointing=True),
-        "segmenter": ViTSegmenter(2, 32, depth=1)}
+nets = {"published": TransUNet(classes=2, image_size=64, size=size, dropout=0.0),
+        "folded": folded(TransUNet(classes=2, image_size=64, size=size, convention="jax")),
+        "checkpointing": TransUNet(classes=2, image_size=32, size=size, dropout=0.0, checkpointing=True),
+        "segmenter": ViTSegmenter(classes=2, image_size=32, depth=1)}
 for name, net in nets.items():
     answers = []
     for run in (net, torch.compile(net, fullgraph=True, backend="eager")):
@@ -262,7 +262,7 @@ def test_a_file_of_the_official_names_gives_the_network_it_describes(tmp_path, c
     path = saved(tmp_path, stored | {"cls": np.zeros((1, 1, 16), np.float32), "head/bias": np.zeros(3, np.float32),
                                      "head/kernel": np.zeros((16, 3), np.float32)})
     torch.manual_seed(0)
-    net = TransUNet.from_npz(path, 3, 64, size=SMALL, convention=convention).double().eval()
+    net = TransUNet.from_npz(path, classes=3, image_size=64, size=SMALL, convention=convention).double().eval()
     image = torch.randn(2, 3, 64, 64).double()
     w = {k: v.double() for k, v in in_torch_order({k: torch.from_numpy(a) for k, a in arrays.items()}).items()}
     expected = plain_transunet(w | net.state_dict(), image, units=SMALL.units, groups=4, heads=2, depth=2,
@@ -273,7 +273,7 @@ def test_a_file_of_the_official_names_gives_the_network_it_describes(tmp_path, c
 def test_positions_are_brought_to_another_grid_as_the_reference_does_and_once_loaded_for_every_size(tmp_path):
     arrays = official_arrays(grid=4)
     path = saved(tmp_path, arrays)
-    at_64, at_96 = (TransUNet.from_npz(path, 2, image, size=SMALL).eval() for image in (64, (96, 32)))
+    at_64, at_96 = (TransUNet.from_npz(path, classes=2, image_size=image, size=SMALL).eval() for image in (64, (96, 32)))
     for part in ("narrow", "up", "head"):
         getattr(at_96, part).load_state_dict(getattr(at_64, part).state_dict())
     square = arrays[POSITIONS][0, 1:].reshape(4, 4, -1)
@@ -281,6 +281,17 @@ def test_positions_are_brought_to_another_grid_as_the_reference_does_and_once_lo
     np.testing.assert_allclose(at_96.transformer.positions.detach().numpy(), zoomed, atol=1e-5)
     image = torch.randn(1, 1, 96, 32)
     torch.testing.assert_close(at_64(image), at_96(image))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_root_of_other_channels_shares_the_sum_of_the_three(tmp_path, channels, refused):
+    arrays = official_arrays()
+    net = TransUNet.from_npz(saved(tmp_path, arrays), in_channels=channels, classes=2, image_size=32, size=SMALL).eval()
+    root = net.cnn.conv_root.weight.detach().permute(2, 3, 1, 0).numpy()
+    np.testing.assert_allclose(root.sum(axis=2), arrays["conv_root/kernel"].sum(axis=2), rtol=1e-5, atol=1e-5)
+    assert (np.ptp(root, axis=2) == 0).all() and net(torch.randn(1, channels, 32, 32)).shape == (1, 2, 32, 32)
+    with refused(rf"image: expected \(B, {channels}, \*S\)"):
+        net(torch.randn(1, 3, 32, 32))
 
 
 def test_what_is_no_file_of_weights_is_refused_and_writes_nothing(tmp_path, refused):
@@ -300,7 +311,7 @@ def test_what_is_no_file_of_weights_is_refused_and_writes_nothing(tmp_path, refu
     for name, content in bad.items():
         (tmp_path / f"{name}.npz").write_bytes(content)
         with refused(rf"{name}\.npz: expected an .npz of plain arrays, got what cannot be read so"):
-            TransUNet.from_npz(tmp_path / f"{name}.npz", 2, 64, size=SMALL)
+            TransUNet.from_npz(tmp_path / f"{name}.npz", classes=2, image_size=64, size=SMALL)
     with pytest.raises(FileNotFoundError):
         read_npz(tmp_path / "nowhere.npz")
 
@@ -324,7 +335,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, refused):
             POSITIONS: arrays[POSITIONS][:, 1:]},
         r"pos_embedding: expected shape .* got \(17, 16\)": {POSITIONS: arrays[POSITIONS][0]},
     }
-    net = TransUNet(2, 64, size=SMALL)
+    net = TransUNet(classes=2, image_size=64, size=SMALL)
     before = [p.clone() for p in net.parameters()]
     for message, change in cases.items():
         path = saved(tmp_path, {k: v for k, v in (arrays | change).items() if v is not None})
@@ -336,11 +347,11 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, refused):
 # what is refused
 
 def test_what_cannot_be_built_is_refused(refused):
-    for build, message in [(lambda: TransUNet(0, 32, size=SMALL), "classes: expected a whole number, 1 or more, got 0"),
-                           (lambda: TransUNet(2, 40, size=SMALL), "image_size: .* multiples of 16, got 40"),
-                           (lambda: TransUNet(2, 32, size=SMALL, decoder_dropout=-1), "decoder_dropout: expected a"),
-                           (lambda: TransUNet(2, 32, size=SMALL, dropout=math.nan), "dropout: expected a probability"),
-                           (lambda: TransUNet(2, 32, size=SMALL, convention="x"), "convention: expected"),
+    for build, message in [(lambda: TransUNet(classes=0, image_size=32, size=SMALL), "classes: expected a whole number, 1 or more, got 0"),
+                           (lambda: TransUNet(classes=2, image_size=40, size=SMALL), "image_size: .* multiples of 16, got 40"),
+                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, decoder_dropout=-1), "decoder_dropout: expected a"),
+                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, dropout=math.nan), "dropout: expected a probability"),
+                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, convention="x"), "convention: expected"),
                            (lambda: TransUNetSize(decoder=(8, 8)), "decoder: expected 5 numbers .* 3 stages, got 2"),
                            (lambda: TransUNetSize(decoder=(8, 8, 8, 8, 0)), r"decoder\[4\]: expected a whole number"),
                            (lambda: TransUNet.tiny(stride=4), "stride: expected 8 or 16, got 4")]:
@@ -349,7 +360,7 @@ def test_what_cannot_be_built_is_refused(refused):
 
 
 def test_what_is_no_image_is_refused(refused):
-    net = TransUNet.tiny(2, 32)
+    net = TransUNet.tiny(classes=2, image_size=32)
     for image, message in [(torch.zeros(1, 2, 32, 32), r"got shape \(1, 2, 32, 32\)"),
                            (torch.zeros(1, 1, 32, 40), r"sides that 16 divides, got shape \(1, 1, 32, 40\)"),
                            (torch.zeros(1, 1, 32, 32).int(), "float tensor, got torch.int32"),
@@ -361,6 +372,6 @@ def test_what_is_no_image_is_refused(refused):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_the_gpu_gives_the_same_answers():
     torch.manual_seed(0)
-    net, image = TransUNet.tiny(3, 64).eval(), torch.randn(2, 1, 64, 64)
+    net, image = TransUNet.tiny(classes=3, image_size=64).eval(), torch.randn(2, 1, 64, 64)
     exact = net(image)
     assert (net.cuda()(image.cuda()).cpu() - exact).norm() < 1e-2 * exact.norm()

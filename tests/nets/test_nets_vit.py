@@ -14,12 +14,12 @@ from medlearn.nets.vit import Transformer, TransformerBlock, ViTSegmenter, grid_
 
 def small(grid=(2, 3), **arguments):
     torch.manual_seed(0)
-    return Transformer(8, 2, 3, 12, grid, **arguments)
+    return Transformer(8, 2, depth=3, hidden=12, grid=grid, **arguments)
 
 
 def test_a_block_is_that_of_pytorch():
     torch.manual_seed(0)
-    ours, tokens = TransformerBlock(8, 2, 12), torch.randn(2, 7, 8)
+    ours, tokens = TransformerBlock(8, 2, hidden=12), torch.randn(2, 7, 8)
     theirs = nn.TransformerEncoderLayer(8, 2, 12, dropout=0, activation="gelu", layer_norm_eps=1e-6, batch_first=True,
                                         norm_first=True)
     pairs = {"norm1": ours.norm1, "norm2": ours.norm2, "linear1": ours.mlp[0], "linear2": ours.mlp[3],
@@ -33,7 +33,7 @@ def test_a_block_is_that_of_pytorch():
 
 @pytest.mark.parametrize("convention", ["pytorch", "jax"])
 def test_the_mlp_has_the_gelu_of_its_convention(convention):
-    block = TransformerBlock(4, 1, 6, convention=convention).double()
+    block = TransformerBlock(4, 1, hidden=6, convention=convention).double()
     x = torch.linspace(-4, 4, 41).double()
     tanh = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
     exact = 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
@@ -115,14 +115,14 @@ def test_checkpointing_changes_neither_answers_nor_gradients_also_with_dropout_a
 @pytest.mark.parametrize("size", [(16, 16), (8, 40), (24, 16)], ids=str)
 def test_a_segmenter_has_a_logit_for_each_pixel_of_any_size_that_the_patch_divides(size):
     torch.manual_seed(0)
-    net = ViTSegmenter(3, (16, 24), channels=8, heads=2, depth=1, hidden=8, in_channels=2)
+    net = ViTSegmenter(classes=3, image_size=(16, 24), channels=8, heads=2, depth=1, hidden=8, in_channels=2)
     assert net(torch.randn(2, 2, *size)).shape == (2, 3, *size)
     assert net.eval()(torch.randn(0, 2, *size)).shape == (0, 3, *size)
 
 
 def test_the_segmenter_is_patches_transformer_and_a_class_for_each_patch():
     torch.manual_seed(0)
-    net, image = ViTSegmenter(3, 16, channels=8, heads=2, depth=2, hidden=8).eval(), torch.randn(2, 1, 16, 16)
+    net, image = ViTSegmenter(classes=3, image_size=16, channels=8, heads=2, depth=2, hidden=8).eval(), torch.randn(2, 1, 16, 16)
     patches = image.unfold(2, 8, 8).unfold(3, 8, 8).flatten(4)[:, 0]            # (B, 2, 2, 64)
     map_ = (patches @ net.embedding.weight.flatten(1).T + net.embedding.bias).movedim(-1, 1)
     coarse = net.head(net.transformer(map_))
@@ -132,7 +132,7 @@ def test_the_segmenter_is_patches_transformer_and_a_class_for_each_patch():
 
 def test_one_pixel_changes_the_answer_everywhere():
     torch.manual_seed(0)
-    net, image = ViTSegmenter(2, 32, channels=8, heads=2, depth=1, hidden=8).eval(), torch.randn(1, 1, 32, 32)
+    net, image = ViTSegmenter(classes=2, image_size=32, channels=8, heads=2, depth=1, hidden=8).eval(), torch.randn(1, 1, 32, 32)
     other = image.clone()
     other[0, 0, 0, 0] += 5
     assert (net(image) - net(other)).abs().amin() > 0
@@ -140,14 +140,14 @@ def test_one_pixel_changes_the_answer_everywhere():
 
 def test_every_parameter_of_the_segmenter_learns():
     torch.manual_seed(0)
-    net = ViTSegmenter(2, 16, channels=8, heads=2, depth=2, hidden=8)
+    net = ViTSegmenter(classes=2, image_size=16, channels=8, heads=2, depth=2, hidden=8)
     net(torch.randn(2, 1, 16, 16)).square().mean().backward()
     assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
 def test_autocast_changes_the_answers_by_rounding_only():
     torch.manual_seed(0)
-    net, image = ViTSegmenter(2, 16, channels=16, heads=2, depth=2, hidden=16).eval(), torch.randn(2, 1, 16, 16)
+    net, image = ViTSegmenter(classes=2, image_size=16, channels=16, heads=2, depth=2, hidden=16).eval(), torch.randn(2, 1, 16, 16)
     exact = net(image)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(image)
@@ -155,15 +155,15 @@ def test_autocast_changes_the_answers_by_rounding_only():
 
 
 def test_what_cannot_be_built_is_refused(refused):
-    for build, message in [(lambda: TransformerBlock(8, 3, 4), "heads: expected a number that divides"),
-                           (lambda: TransformerBlock(8, 2, 0), "hidden: expected a whole number"),
-                           (lambda: TransformerBlock(8, 2, 4, dropout=2), "dropout: expected a probability"),
-                           (lambda: TransformerBlock(8, 2, 4, convention="flax"), "convention: expected"),
-                           (lambda: Transformer(8, 2, 0, 4, (2, 2)), "depth: expected a whole number"),
-                           (lambda: Transformer(8, 2, 1, 4, (2, 0)), r"grid\[1\]: expected a whole number"),
-                           (lambda: ViTSegmenter(0), "classes: expected a whole number"),
-                           (lambda: ViTSegmenter(2, 20), "image_size: expected one or two multiples of 8, got 20"),
-                           (lambda: ViTSegmenter(2, patch=0), "patch: expected a whole number")]:
+    for build, message in [(lambda: TransformerBlock(8, 3, hidden=4), "heads: expected a number that divides"),
+                           (lambda: TransformerBlock(8, 2, hidden=0), "hidden: expected a whole number"),
+                           (lambda: TransformerBlock(8, 2, hidden=4, dropout=2), "dropout: expected a probability"),
+                           (lambda: TransformerBlock(8, 2, hidden=4, convention="flax"), "convention: expected"),
+                           (lambda: Transformer(8, 2, depth=0, hidden=4, grid=(2, 2)), "depth: expected a whole number"),
+                           (lambda: Transformer(8, 2, depth=1, hidden=4, grid=(2, 0)), r"grid\[1\]: expected a whole number"),
+                           (lambda: ViTSegmenter(classes=0), "classes: expected a whole number"),
+                           (lambda: ViTSegmenter(classes=2, image_size=20), "image_size: expected one or two multiples of 8, got 20"),
+                           (lambda: ViTSegmenter(classes=2, patch=0), "patch: expected a whole number")]:
         with refused(message):
             build()
 
@@ -176,7 +176,7 @@ def test_a_grid_is_the_size_in_tokens_and_nothing_else_passes(refused):
 
 
 def test_what_is_no_image_or_map_is_refused(refused):
-    net = ViTSegmenter(2, 16, channels=8, heads=2, depth=1, hidden=8)
+    net = ViTSegmenter(classes=2, image_size=16, channels=8, heads=2, depth=1, hidden=8)
     for image, message in [(torch.zeros(1, 2, 16, 16), "got shape"),
                            (torch.zeros(1, 1, 16, 12), "sides that 8 divides"),
                            (torch.zeros(1, 1, 16, 16).long(), "float tensor"), (torch.zeros(1, 1, 0, 16), "got shape")]:

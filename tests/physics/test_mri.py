@@ -28,8 +28,8 @@ TIMES = st.floats(5.0, 5000.0)
 def test_the_signal_is_ernsts_formula(pd, t1, t2star, tr, te, flip):
     e1, a = math.exp(-tr / t1), math.radians(flip)
     expected = pd * math.sin(a) * (1 - e1) / (1 - math.cos(a) * e1) * math.exp(-te / t2star)
-    tensors = (torch.tensor(v, dtype=torch.float64) for v in (pd, t1, t2star))
-    got = spoiled_gradient_echo(*tensors, tr_ms=tr, te_ms=te, flip_deg=flip).item()
+    density, t1_ms, t2star_ms = (torch.tensor(v, dtype=torch.float64) for v in (pd, t1, t2star))
+    got = spoiled_gradient_echo(density, t1_ms=t1_ms, t2star_ms=t2star_ms, tr_ms=tr, te_ms=te, flip_deg=flip).item()
     assert got == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
@@ -39,7 +39,7 @@ def test_the_signal_is_the_steady_state_of_the_bloch_equation():
     for _ in range(2000):                                   # a pulse, then recovery; what lies across is spoiled
         along = 1 + (along * math.cos(flip) - 1) * math.exp(-tr / t1)
     expected = along * math.sin(flip) * math.exp(-4.0 / 45.0)
-    assert spoiled_gradient_echo(1.0, t1, 45.0, **SETTINGS).item() == pytest.approx(expected, rel=1e-5)
+    assert spoiled_gradient_echo(1.0, t1_ms=t1, t2star_ms=45.0, **SETTINGS).item() == pytest.approx(expected, rel=1e-5)
 
 
 @settings(max_examples=20, deadline=None)
@@ -47,27 +47,27 @@ def test_the_signal_is_the_steady_state_of_the_bloch_equation():
 def test_no_flip_angle_beats_ernsts(t1, tr):
     angle = math.degrees(math.acos(math.exp(-tr / t1)))
     flips = torch.cat([torch.tensor([angle], dtype=torch.float64), torch.linspace(0, 180, 181, dtype=torch.float64)])
-    signal = spoiled_gradient_echo(1.0, t1, 1e6, tr_ms=tr, te_ms=0.0, flip_deg=flips)
+    signal = spoiled_gradient_echo(1.0, t1_ms=t1, t2star_ms=1e6, tr_ms=tr, te_ms=0.0, flip_deg=flips)
     assert signal.max().item() == pytest.approx(signal[0].item(), rel=1e-9)
 
 
 def test_short_t1_is_bright():
     t1 = torch.tensor([4000.0, 1331.0, 832.0])
-    csf, grey, white = spoiled_gradient_echo(torch.tensor([1.0, 0.82, 0.70]), t1, 50.0, **SETTINGS)
+    csf, grey, white = spoiled_gradient_echo(torch.tensor([1.0, 0.82, 0.70]), t1_ms=t1, t2star_ms=50.0, **SETTINGS)
     assert csf < grey < white
 
 
 def test_the_limits_of_the_signal():
-    at = lambda **changed: spoiled_gradient_echo(0.8, 1000.0, 50.0, **(SETTINGS | changed)).item()
+    at = lambda **changed: spoiled_gradient_echo(0.8, t1_ms=1000.0, t2star_ms=50.0, **(SETTINGS | changed)).item()
     assert at(flip_deg=0.0) == 0 and at(flip_deg=180.0) == pytest.approx(0, abs=1e-6)
     assert at(tr_ms=1e9, te_ms=0.0, flip_deg=90.0) == pytest.approx(0.8)
-    assert spoiled_gradient_echo(0.0, 1000.0, 50.0, **SETTINGS) == 0
+    assert spoiled_gradient_echo(0.0, t1_ms=1000.0, t2star_ms=50.0, **SETTINGS) == 0
 
 
 def test_parameters_broadcast_and_none_gives_none():
-    signal = spoiled_gradient_echo(torch.ones(3, 1), torch.full((4,), 900.0), 50.0, **SETTINGS)
+    signal = spoiled_gradient_echo(torch.ones(3, 1), t1_ms=torch.full((4,), 900.0), t2star_ms=50.0, **SETTINGS)
     assert signal.shape == (3, 4) and signal.unique().numel() == 1
-    assert spoiled_gradient_echo(torch.ones(0), 900.0, 50.0, **SETTINGS).shape == (0,)
+    assert spoiled_gradient_echo(torch.ones(0), t1_ms=900.0, t2star_ms=50.0, **SETTINGS).shape == (0,)
 
 
 @pytest.mark.parametrize("wrong, name", [
@@ -80,8 +80,8 @@ def test_what_no_scanner_does_is_refused(refused, wrong, name):
         spoiled_gradient_echo(**(dict(proton_density=1.0, t1_ms=900.0, t2star_ms=50.0) | SETTINGS | wrong))
 
 
-@pytest.mark.parametrize("signal", [lambda t1: spoiled_gradient_echo(1.0, t1, 50.0, **SETTINGS),
-                                    lambda t1: spin_echo(1.0, t1, 50.0, tr_ms=500.0, te_ms=10.0)],
+@pytest.mark.parametrize("signal", [lambda t1: spoiled_gradient_echo(1.0, t1_ms=t1, t2star_ms=50.0, **SETTINGS),
+                                    lambda t1: spin_echo(1.0, t1_ms=t1, t2_ms=50.0, tr_ms=500.0, te_ms=10.0)],
                          ids=["gradient echo", "spin echo"])
 def test_a_t1_in_seconds_is_refused(refused, signal):
     with refused("t1_ms: expected 5 ms or more .* seconds.* got 0.832"):
@@ -96,23 +96,24 @@ def test_the_spin_echo_is_the_steady_state_of_the_bloch_equation(t1, t2, tr, sha
     for _ in range(3):                                     # after the 90 degree pulse nothing is left along the field
         across, along = along, relax(-relax(0.0, te / 2), tr - te / 2)
     expected = 0.7 * across * math.exp(-te / t2)
-    tensors = (torch.tensor(v, dtype=torch.float64) for v in (0.7, t1, t2))
-    assert spin_echo(*tensors, tr_ms=tr, te_ms=te).item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    density, t1_ms, t2_ms = (torch.tensor(v, dtype=torch.float64) for v in (0.7, t1, t2))
+    got = spin_echo(density, t1_ms=t1_ms, t2_ms=t2_ms, tr_ms=tr, te_ms=te).item()
+    assert got == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_a_short_echo_weights_by_t1_and_a_long_repetition_by_t2():
     t1, t2 = torch.tensor([4000.0, 1331.0, 832.0]), torch.tensor([1500.0, 110.0, 80.0])
-    weighted_t1 = spin_echo(1.0, t1, t2, tr_ms=500.0, te_ms=10.0)
+    weighted_t1 = spin_echo(1.0, t1_ms=t1, t2_ms=t2, tr_ms=500.0, te_ms=10.0)
     torch.testing.assert_close(weighted_t1, -torch.expm1(-500 / t1) * torch.exp(-10 / t2), rtol=0.05, atol=0)
     csf, grey, white = weighted_t1
     assert csf < grey < white
-    csf, grey, white = spin_echo(1.0, t1, t2, tr_ms=8000.0, te_ms=100.0)
+    csf, grey, white = spin_echo(1.0, t1_ms=t1, t2_ms=t2, tr_ms=8000.0, te_ms=100.0)
     assert csf > grey > white
 
 
 def test_spin_echo_parameters_broadcast_and_none_gives_none():
-    assert spin_echo(torch.ones(3, 1), torch.full((4,), 900.0), 80.0, tr_ms=500.0, te_ms=10.0).shape == (3, 4)
-    assert spin_echo(torch.ones(0), 900.0, 80.0, tr_ms=500.0, te_ms=10.0).shape == (0,)
+    assert spin_echo(torch.ones(3, 1), t1_ms=torch.full((4,), 900.0), t2_ms=80.0, tr_ms=500.0, te_ms=10.0).shape == (3, 4)
+    assert spin_echo(torch.ones(0), t1_ms=900.0, t2_ms=80.0, tr_ms=500.0, te_ms=10.0).shape == (0,)
 
 
 @pytest.mark.parametrize("wrong", [dict(proton_density=-1.0), dict(t1_ms=0.0), dict(t2_ms=0.0), dict(t2_ms=math.nan),
@@ -124,7 +125,7 @@ def test_what_no_spin_echo_does_is_refused(refused, wrong):
 
 def test_integers_have_no_relaxation_times(refused):
     with refused("t1_ms.*: expected numbers or float tensors, got torch.int64"):
-        spin_echo(1.0, torch.tensor([900]), 80.0, tr_ms=500.0, te_ms=10.0)
+        spin_echo(1.0, t1_ms=torch.tensor([900]), t2_ms=80.0, tr_ms=500.0, te_ms=10.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def test_a_starved_ray_is_finite_and_weighs_nothing():
     assert measured.variance[0, :3].isinf().all() and measured.variance[0, 3] == 5
     assert measured.line_integrals[0, 3].item() == pytest.approx(math.log(1e5))
     line_integrals = torch.zeros(1, 4, requires_grad=True)
-    loss = weighted_least_squares(line_integrals, *measured)
+    loss = weighted_least_squares(line_integrals, measured.line_integrals, variance=measured.variance)
     loss.sum().backward()
     assert loss[0, :3].eq(0).all() and line_integrals.grad[0, :3].eq(0).all() and line_integrals.grad[0, 3] < 0
 
@@ -230,14 +230,14 @@ def test_least_squares_is_the_likelihood_to_second_order():
     for step in (1e-3, -2e-3):
         p = measured.line_integrals + step
         nll = poisson_nll(expected_counts(p, 1e5), counts) - poisson_nll(counts, counts)
-        torch.testing.assert_close(weighted_least_squares(p, *measured), nll, rtol=2e-3, atol=0)
+        torch.testing.assert_close(weighted_least_squares(p, measured.line_integrals, variance=measured.variance), nll, rtol=2e-3, atol=0)
 
 
 def test_likelihoods_are_float32_under_autocast_and_empty_for_nothing():
     with torch.autocast("cpu", torch.bfloat16):
         assert poisson_nll(torch.ones(2).bfloat16(), torch.ones(2).bfloat16()).dtype == torch.float32
     assert poisson_nll(torch.ones(0, 3), torch.ones(0, 3)).shape == (0, 3)
-    assert weighted_least_squares(torch.ones(0), torch.ones(0), torch.ones(0)).shape == (0,)
+    assert weighted_least_squares(torch.ones(0), torch.ones(0), variance=torch.ones(0)).shape == (0,)
 
 
 @pytest.mark.parametrize("expected, counts, name", [
@@ -256,7 +256,7 @@ def test_counts_without_a_likelihood_are_refused(refused, expected, counts, name
 ])
 def test_squares_without_a_weight_are_refused(refused, p, measured, variance, name):
     with refused(f"{name}: expected .* got"):
-        weighted_least_squares(torch.tensor(p), torch.tensor(measured), torch.tensor(variance))
+        weighted_least_squares(torch.tensor(p), torch.tensor(measured), variance=torch.tensor(variance))
 
 
 # A lower dose
@@ -265,7 +265,7 @@ def test_squares_without_a_weight_are_refused(refused, p, measured, variance, na
 def test_the_noise_added_is_what_a_scan_at_that_dose_has_more(fraction, sd):
     size, pixel, i0, n = 48, 5.0, 1e5, 120
     image = water(size, pixel)
-    beam = ParallelBeam(size, torch.arange(180.0), pixel)
+    beam = ParallelBeam(size, torch.arange(180.0), pixel_mm=pixel)
     p = beam.project(hu_to_attenuation(image)).expand(n, -1, -1, -1)
 
     def scan(i0, seed):
@@ -364,7 +364,7 @@ def test_an_image_of_another_shape_is_refused(refused):
 
 def test_noisy_scans_of_the_head_have_no_bias_and_the_noise_that_is_handed_on():
     size, i0, n = 32, 1e6, 1000
-    beam = ParallelBeam(size, torch.arange(60) * 3.0, 6.0)
+    beam = ParallelBeam(size, torch.arange(60) * 3.0, pixel_mm=6.0)
     p = beam.project(shepp_logan(192.0).image(size, 6.0) * MU_WATER_PER_MM)
     measured = log_transform(photon_counts(p.expand(n, -1, -1, -1), i0, generator=seeded()), i0)
     noisy = beam.fbp(measured.line_integrals)[:, 0]

@@ -60,7 +60,7 @@ def test_views_along_the_axes_are_the_sums_of_columns_and_rows():
 @given(size=st.integers(1, 20), angles=ANGLES, pixel=st.floats(0.1, 5))
 def test_every_view_keeps_the_mass(size, angles, pixel):
     image = torch.rand(2, 1, size, size, dtype=torch.float64, generator=seeded())
-    mass = ParallelBeam(size, angles, pixel).project(image).sum(-1) * pixel
+    mass = ParallelBeam(size, angles, pixel_mm=pixel).project(image).sum(-1) * pixel
     expected = (image.sum((2, 3)) * pixel ** 2)[..., None].expand_as(mass)
     torch.testing.assert_close(mass, expected, rtol=1e-5, atol=0)
 
@@ -71,12 +71,12 @@ def test_every_view_keeps_the_mass(size, angles, pixel):
 ], ids=["head", "visible head", "ellipses", "other ellipses"])
 def test_the_sinogram_of_ellipses_is_the_analytic_one_as_near_as_scikit_images(phantom):
     size, pixel, angles = 128, 1.5, half_turn(36)
-    image, beam = phantom.image(size, pixel), ParallelBeam(size, angles, pixel)
+    image, beam = phantom.image(size, pixel), ParallelBeam(size, angles, pixel_mm=pixel)
     error = lambda got, truth: ((got - truth).norm() / truth.norm()).item()
     ours = error(beam.project(image), phantom.line_integrals(beam))
     # scikit-image turns about the pixel size // 2, half a pixel from the middle, and has a detector there
     theirs = torch.from_numpy(radon(image[0, 0].T.double().numpy(), -angles.numpy()).T * pixel)
-    odd = ParallelBeam(size + 1, angles, pixel)
+    odd = ParallelBeam(size + 1, angles, pixel_mm=pixel)
     first = odd.detectors // 2 - size // 2
     moved = replace(phantom, centre_mm=phantom.centre_mm - pixel / 2)
     at = lambda phantom: phantom.line_integrals(odd)[0, 0, :, first:first + size]
@@ -88,7 +88,7 @@ def test_the_sinogram_of_ellipses_is_the_analytic_one_as_near_as_scikit_images(p
 @settings(max_examples=8, deadline=None)
 @given(x=st.floats(-20, 20), y=st.floats(-20, 20), radius=st.floats(8, 20), angles=ANGLES)
 def test_a_disc_casts_its_shadow_where_it_should(x, y, radius, angles):
-    phantom, beam = disc(radius, (x, y)), ParallelBeam(64, angles, 1.25)
+    phantom, beam = disc(radius, (x, y)), ParallelBeam(64, angles, pixel_mm=1.25)
     truth = phantom.line_integrals(beam)
     assert (beam.project(phantom.image(64, 1.25)) - truth).norm() < 0.05 * truth.norm()
 
@@ -98,7 +98,7 @@ def test_a_disc_casts_its_shadow_where_it_should(x, y, radius, angles):
 @settings(max_examples=20, deadline=None)
 @given(size=st.integers(1, 24), angles=ANGLES, dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_the_adjoint_is_exact(size, angles, dtype):
-    beam = ParallelBeam(size, angles, 0.8)
+    beam = ParallelBeam(size, angles, pixel_mm=0.8)
     image = torch.randn(2, 3, size, size, generator=seeded(), dtype=dtype)
     sinogram = torch.randn(2, 3, len(angles), beam.detectors, generator=seeded(1), dtype=dtype)
     there, back = (beam.project(image) * sinogram).sum(), (image * beam.adjoint(sinogram)).sum()
@@ -120,7 +120,7 @@ def test_a_view_given_twice_counts_twice_and_order_is_kept():
 
 @pytest.mark.parametrize("name", ["project", "adjoint", "fbp"])
 def test_gradients_are_right_also_the_second_ones(name):
-    beam = ParallelBeam(5, [0, 30, 45, 80, 100, 200], 0.7)
+    beam = ParallelBeam(5, [0, 30, 45, 80, 100, 200], pixel_mm=0.7)
     shape = (5, 5) if name == "project" else (6, beam.detectors)
     x = torch.randn(1, 2, *shape, dtype=torch.float64, generator=seeded(), requires_grad=True)
     assert torch.autograd.gradcheck(getattr(beam, name), x)
@@ -128,7 +128,7 @@ def test_gradients_are_right_also_the_second_ones(name):
 
 
 def test_the_gradient_of_a_projection_is_the_adjoint():
-    beam = ParallelBeam(12, half_turn(7), 1.3)
+    beam = ParallelBeam(12, half_turn(7), pixel_mm=1.3)
     image = torch.rand(2, 1, 12, 12, generator=seeded(), requires_grad=True)
     g = torch.randn(2, 1, 7, beam.detectors, generator=seeded(1))
     gradient, = torch.autograd.grad(beam.project(image), image, g)
@@ -142,7 +142,7 @@ def test_the_gradient_of_a_projection_is_the_adjoint():
 def test_the_attenuation_of_a_disc_comes_back_in_its_unit(window, angles):
     for pixel in (0.5, 2.0):
         phantom = disc(20 * pixel, (4 * pixel, -6 * pixel))
-        beam = ParallelBeam(64, angles, pixel)
+        beam = ParallelBeam(64, angles, pixel_mm=pixel)
         image = beam.fbp(phantom.line_integrals(beam), window)
         inside = phantom.image(64, pixel) == phantom.value.item()
         inside = (disc(15 * pixel, (4 * pixel, -6 * pixel)).image(64, pixel) > 0) & inside
@@ -246,7 +246,7 @@ def test_memory_is_linear_in_views_and_pixels(size, views):
 
 def test_scanners_with_the_same_settings_are_equal():
     a, b = ParallelBeam(8, [0, 1.5]), ParallelBeam(8, torch.tensor([0, 1.5]))
-    assert a == b and hash(a) == hash(b) and a != ParallelBeam(8, [0, 1.5], 2.0)
+    assert a == b and hash(a) == hash(b) and a != ParallelBeam(8, [0, 1.5], pixel_mm=2.0)
     assert repr(a) == "ParallelBeam(size=8, 2 views of 0..1.5 degrees, pixel_mm=1)"
     with pytest.raises(AttributeError):
         a.size = 9
@@ -268,7 +268,7 @@ def test_every_part_of_the_square_is_seen():
 ])
 def test_a_scanner_that_cannot_be_is_refused(refused, size, angles, pixel, name):
     with refused(f"{name}: expected .* got"):
-        ParallelBeam(size, angles, pixel)
+        ParallelBeam(size, angles, pixel_mm=pixel)
 
 
 def test_a_matrix_that_its_indices_cannot_count_is_refused(refused):

@@ -80,10 +80,10 @@ def test_without_a_measured_signal_the_density_is_0():
 def test_the_loss_is_minus_the_density_but_for_what_no_parameter_moves(shape, seed):
     g = seeded(seed)
     nu, m, sigma = (torch.rand(shape, generator=g) + 0.01 for _ in range(3))
-    torch.testing.assert_close(rician_nll(nu, m, sigma), -rice_logpdf(m, nu, sigma) + m.log(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rician_nll(nu, m, sigma=sigma), -rice_logpdf(m, nu, sigma) + m.log(), rtol=1e-4, atol=1e-4)
     one_each = sigma.flatten(1)[:, 0]
     whole = one_each.reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
-    torch.testing.assert_close(rician_nll(nu, m, one_each), rician_nll(nu, m, whole.contiguous()))
+    torch.testing.assert_close(rician_nll(nu, m, sigma=one_each), rician_nll(nu, m, sigma=whole.contiguous()))
 
 
 @pytest.mark.parametrize("m", [0.0, 1e-30, 1.0, 1e4])
@@ -91,32 +91,32 @@ def test_the_loss_is_minus_the_density_but_for_what_no_parameter_moves(shape, se
 def test_the_loss_and_its_gradients_are_finite_at_every_edge(m, nu):
     nu, m = torch.full((1, 1), nu, requires_grad=True), torch.full((1, 1), m, requires_grad=True)
     sigma = torch.ones(1, requires_grad=True)
-    loss = rician_nll(nu, m, sigma).sum()
+    loss = rician_nll(nu, m, sigma=sigma).sum()
     assert loss.isfinite() and all(g.isfinite().all() for g in torch.autograd.grad(loss, (nu, m, sigma)))
 
 
 def test_the_loss_does_not_pull_a_signal_of_0_away_from_0():
     nu = torch.zeros(1, 3, requires_grad=True)
-    rician_nll(nu, torch.tensor([[0.0, 1.0, 5.0]]), 1.0).sum().backward()
+    rician_nll(nu, torch.tensor([[0.0, 1.0, 5.0]]), sigma=1.0).sum().backward()
     torch.testing.assert_close(nu.grad, torch.zeros(1, 3), atol=1e-6, rtol=0)
 
 
 def test_the_loss_finds_the_signal_where_the_squared_error_finds_the_bias():
     m = rician_noise(torch.full((1, 50_000), 0.6), 0.5, generator=seeded(3))
     nus = torch.linspace(0, 1.5, 61)
-    losses = torch.stack([rician_nll(nu.expand_as(m), m, 0.5).mean() for nu in nus])
+    losses = torch.stack([rician_nll(nu.expand_as(m), m, sigma=0.5).mean() for nu in nus])
     assert nus[losses.argmin()].item() == pytest.approx(0.6, abs=0.03)
     assert m.mean().item() > 0.75
 
 
 def test_likelihoods_compute_in_float32_under_autocast_too():
     nu, m = torch.rand(1, 9, generator=seeded()), torch.rand(1, 9, generator=seeded(1))
-    expected = rician_nll(nu, m, 0.1)
+    expected = rician_nll(nu, m, sigma=0.1)
     with torch.autocast("cpu", torch.bfloat16):
-        low = rician_nll(nu, m, 0.1)
+        low = rician_nll(nu, m, sigma=0.1)
     assert low.dtype == torch.float32 and torch.equal(low, expected)
-    assert rician_nll(nu.half(), m.half(), 0.1).dtype == torch.float32
-    assert rician_nll(nu.double(), m, 0.1).dtype == torch.float64
+    assert rician_nll(nu.half(), m.half(), sigma=0.1).dtype == torch.float32
+    assert rician_nll(nu.double(), m, sigma=0.1).dtype == torch.float64
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_the_air_tells_sigma_and_the_tissue_its_snr(shape, coils):
     sigma = torch.tensor([0.1, 0.5, 1.0])
     measured = sum_of_squares(complex_noise(image.expand(-1, coils, *shape[2:]), sigma, generator=seeded(2)))
     torch.testing.assert_close(background_sigma(measured, ~tissue, coils=coils), sigma, rtol=0.03, atol=0)
-    snr = background_snr(measured, tissue, ~tissue, coils=coils)
+    snr = background_snr(measured, tissue=tissue, air=~tissue, coils=coils)
     torch.testing.assert_close(snr, 2 * math.sqrt(coils) / sigma, rtol=0.04, atol=0)
 
 
@@ -201,13 +201,13 @@ def test_tissue_darker_than_the_noise_has_no_signal():
     image = torch.ones(1, 1, 4, 4)
     image[..., :2] = 0.5
     dark = image[:, 0] < 1
-    assert background_snr(image, dark, ~dark).tolist() == [0.0]
+    assert background_snr(image, tissue=dark, air=~dark).tolist() == [0.0]
 
 
 def test_no_image_gives_no_number():
     image, mask = torch.zeros(0, 1, 4, 4), torch.zeros(0, 4, 4, dtype=torch.bool)
-    assert background_sigma(image, mask).shape == background_snr(image, mask, mask).shape == (0,)
-    assert rician_nll(torch.zeros(0, 4), torch.zeros(0, 4), 1.0).shape == (0, 4)
+    assert background_sigma(image, mask).shape == background_snr(image, tissue=mask, air=mask).shape == (0,)
+    assert rician_nll(torch.zeros(0, 4), torch.zeros(0, 4), sigma=1.0).shape == (0, 4)
     assert rice_logpdf(torch.zeros(0), 1.0, 1.0).shape == rice_mean(torch.zeros(0), 1.0).shape == (0,)
     assert koay_basser(torch.zeros(0), torch.zeros(0))[0].shape == (0,)
 
@@ -223,31 +223,31 @@ def test_a_density_of_what_cannot_be_is_refused(refused, wrong):
         rice_logpdf(**(dict(m=1.0, nu=1.0, sigma=1.0) | wrong))
     values = {name: torch.full((1, 2), value) for name, value in (dict(m=1.0, nu=1.0, sigma=1.0) | wrong).items()}
     with refused("expected .* got"):
-        rician_nll(values["nu"], values["m"], values["sigma"])
+        rician_nll(values["nu"], values["m"], sigma=values["sigma"])
 
 
 def test_a_standardised_image_is_told_what_it_is(refused):
     with refused("magnitude: expected .* z-scored"):
-        rician_nll(torch.ones(1, 8), torch.randn(1, 8, generator=seeded()), 1.0)
+        rician_nll(torch.ones(1, 8), torch.randn(1, 8, generator=seeded()), sigma=1.0)
     with refused("magnitude: expected .* z-scored"):
         background_sigma(torch.randn(1, 1, 8, 8, generator=seeded()), torch.ones(1, 8, 8, dtype=torch.bool))
 
 
 def test_a_networks_negative_answer_is_told_what_to_do(refused):
     with refused("nu: expected .* softplus"):
-        rician_nll(-torch.ones(1, 8), torch.ones(1, 8), 1.0)
+        rician_nll(-torch.ones(1, 8), torch.ones(1, 8), sigma=1.0)
 
 
 def test_a_loss_of_things_that_do_not_belong_together_is_refused(refused):
     image = torch.ones(2, 3)
     with refused("nu: expected shape"):
-        rician_nll(torch.ones(2, 4), image, 1.0)
+        rician_nll(torch.ones(2, 4), image, sigma=1.0)
     with refused("sigma: expected one number, or one for each of 2 images"):
-        rician_nll(image, image, torch.ones(3))
+        rician_nll(image, image, sigma=torch.ones(3))
     with refused("magnitude: expected a float tensor"):
-        rician_nll(image, image.long(), 1.0)
+        rician_nll(image, image.long(), sigma=1.0)
     with refused("nu: expected a float tensor"):
-        rician_nll(0.5, image, 1.0)
+        rician_nll(0.5, image, sigma=1.0)
 
 
 @pytest.mark.parametrize("mean, std", [(-1.0, 1.0), (math.nan, 1.0), (1.0, 0.0), (1.0, math.nan), (1.0, -1.0)])
@@ -271,7 +271,7 @@ def test_a_background_that_cannot_be_measured_is_refused(refused):
     with refused("air: expected at least one voxel"):
         background_sigma(image, torch.zeros_like(tissue))
     with refused("tissue: expected at least one voxel"):
-        background_snr(image + 0.1, torch.zeros_like(tissue), ~tissue)
+        background_snr(image + 0.1, tissue=torch.zeros_like(tissue), air=~tissue)
     with refused("air: expected a bool mask"):
         background_sigma(image, (~tissue).long())
     with refused("air: expected a bool mask"):
@@ -287,6 +287,6 @@ def test_a_background_that_cannot_be_measured_is_refused(refused):
 def test_likelihood_and_moments_are_the_same_on_a_gpu():
     nu = torch.linspace(0, 30, 100).reshape(1, 100)
     m = rician_noise(nu, 1.0, generator=seeded())
-    for answer in (lambda d: rician_nll(nu.to(d), m.to(d), 1.0), lambda d: rice_variance(nu.to(d), 1.0),
+    for answer in (lambda d: rician_nll(nu.to(d), m.to(d), sigma=1.0), lambda d: rice_variance(nu.to(d), 1.0),
                    lambda d: koay_basser(3 * torch.ones(2, device=d), torch.ones(2, device=d))[0]):
         torch.testing.assert_close(answer("cuda").cpu(), answer("cpu"), rtol=1e-4, atol=1e-4)

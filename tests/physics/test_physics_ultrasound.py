@@ -30,7 +30,7 @@ def tissue(shape=(1, 1, 600, 400), seed=0, density=None):
 
 def speckle(**how):
     """An envelope away from the borders, where scatterers are missing."""
-    return envelope(radio_frequency(tissue(**how), PULSE, SPACING))[..., 20:-20, 15:-15]
+    return envelope(radio_frequency(tissue(**how), PULSE, spacing_mm=SPACING))[..., 20:-20, 15:-15]
 
 
 def independent(image):
@@ -44,7 +44,7 @@ def independent(image):
 def test_one_scatterer_sends_the_pulse():
     point = torch.zeros(1, 1, 101, 61)
     point[0, 0, 50, 30] = 2
-    echo = radio_frequency(point, PULSE, SPACING)[0, 0].double()
+    echo = radio_frequency(point, PULSE, spacing_mm=SPACING)[0, 0].double()
     z, x = torch.meshgrid(0.04 * (torch.arange(101.0) - 50), 0.1 * (torch.arange(61.0) - 30), indexing="ij")
     width = math.sqrt(8 * math.log(2))
     pulse = torch.exp(-((z * width / 0.3) ** 2 + (x * width / 0.6) ** 2) / 2) * torch.cos(4 * math.pi * 5 * z / 1.54)
@@ -61,7 +61,7 @@ def test_one_scatterer_sends_the_pulse():
 def test_the_echo_is_scipys_convolution(shape, angle):
     spacing = (0.04, 0.08, 0.3)[:len(shape) - 2]
     scatterers, kernel = tissue(shape), PULSE.on_grid(spacing, angle)
-    got = radio_frequency(scatterers, PULSE, spacing, angles_deg=[angle])
+    got = radio_frequency(scatterers, PULSE, spacing_mm=spacing, angles_deg=[angle])
     for one, echo in zip(scatterers[:, 0].numpy(), got[:, 0].numpy()):
         np.testing.assert_allclose(echo, signal.fftconvolve(one, kernel.numpy(), mode="full")[tuple(
             slice(k // 2, k // 2 + n) for k, n in zip(kernel.shape, one.shape))], atol=1e-4)
@@ -96,7 +96,7 @@ def test_speckle_is_rayleighs_whatever_its_mean(mean):
 
 
 def test_speckle_is_rayleighs_in_a_volume_too():
-    echo = radio_frequency(tissue((1, 1, 80, 60, 30)), PULSE, (0.045, 0.2, 0.4))
+    echo = radio_frequency(tissue((1, 1, 80, 60, 30)), PULSE, spacing_mm=(0.045, 0.2, 0.4))
     assert point_snr(envelope(echo)[..., 15:-15, 8:-8, 5:-5]).item() == pytest.approx(RAYLEIGH_SNR, rel=0.05)
 
 
@@ -119,10 +119,10 @@ def test_few_scatterers_are_brighter_than_rayleigh_and_k_fits_them_better():
 def test_compounding_raises_the_point_snr_as_theory_says():
     frames = torch.cat([speckle(seed=n) for n in range(4)], dim=1)
     assert point_snr(compound(frames)).item() == pytest.approx(2 * RAYLEIGH_SNR, rel=0.04)
-    same = radio_frequency(tissue(), PULSE, SPACING, angles_deg=(-12, 0, 12))
+    same = radio_frequency(tissue(), PULSE, spacing_mm=SPACING, angles_deg=(-12, 0, 12))
     steered = point_snr(compound(envelope(same))[..., 20:-20, 15:-15]).item()
     assert 1.4 * RAYLEIGH_SNR < steered <= 1.04 * math.sqrt(3) * RAYLEIGH_SNR
-    still = radio_frequency(tissue(), PULSE, SPACING, angles_deg=(0, 0, 0))
+    still = radio_frequency(tissue(), PULSE, spacing_mm=SPACING, angles_deg=(0, 0, 0))
     assert point_snr(compound(envelope(still))[..., 20:-20, 15:-15]).item() == pytest.approx(RAYLEIGH_SNR, rel=0.04)
 
 
@@ -315,7 +315,7 @@ def test_the_median_commutes_with_the_logarithm_and_a_linear_filter_does_not():
 FILTERS = {"gaussian": lambda a: gaussian_filter(a, 1.5), "homomorphic": lambda a: homomorphic_filter(a, 1.5),
            "lee": lambda a: lee_filter(a, 3), "median": lambda a: median_filter(a, 3), "compress": log_compress,
            "speckle": lambda a: speckle_noise(a, 1.0, width_voxels=1.0, generator=seeded()), "compound": compound,
-           "envelope": envelope, "snr": point_snr, "rf": lambda a: radio_frequency(a, PULSE, 0.04)}
+           "envelope": envelope, "snr": point_snr, "rf": lambda a: radio_frequency(a, PULSE, spacing_mm=0.04)}
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -368,17 +368,17 @@ def test_an_echo_that_cannot_be_is_refused(refused):
     points = tissue((1, 1, 40, 40))
     for spacing in (0.5, (0.04, 0.5), 4e-5 * 1e3 * 2, 0.0, -0.04, math.nan):
         with refused("spacing_mm: expected above 0 and at most .* got"):
-            radio_frequency(points, PULSE, spacing)
+            radio_frequency(points, PULSE, spacing_mm=spacing)
     with refused("spacing_mm: expected one number, or one for each of 2 axes, got 3"):
-        radio_frequency(points, PULSE, (0.04, 0.04, 0.04))
+        radio_frequency(points, PULSE, spacing_mm=(0.04, 0.04, 0.04))
     with refused("angles_deg: expected at least one"):
-        radio_frequency(points, PULSE, SPACING, angles_deg=[])
+        radio_frequency(points, PULSE, spacing_mm=SPACING, angles_deg=[])
     with refused("angles_deg: expected -45..45 degrees, got 60"):
-        radio_frequency(points, PULSE, SPACING, angles_deg=[0, 60])
+        radio_frequency(points, PULSE, spacing_mm=SPACING, angles_deg=[0, 60])
     with refused("spacing_mm"):                              # a steered wave also runs across
-        radio_frequency(points, PULSE, (0.04, 0.2), angles_deg=[20])
+        radio_frequency(points, PULSE, spacing_mm=(0.04, 0.2), angles_deg=[20])
     with refused(r"scatterers: expected \(B, 1"):
-        radio_frequency(points.expand(1, 2, 40, 40), PULSE, SPACING)
+        radio_frequency(points.expand(1, 2, 40, 40), PULSE, spacing_mm=SPACING)
 
 
 @pytest.mark.parametrize("call", [

@@ -23,7 +23,7 @@ SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
 
 def train(folder, net=None, data=None, recipe=SHORT, loss=F.cross_entropy, **kwargs):
     net = tiny.tiny_net() if net is None else net
-    return net, fit(net, data or tiny.Pictures(), loss, recipe, checkpoint=folder, **{"every": 2, **kwargs})
+    return net, fit(net, data or tiny.Pictures(), loss=loss, recipe=recipe, checkpoint=folder, **{"every": 2, **kwargs})
 
 
 def files(folder):

@@ -24,7 +24,7 @@ SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
 
 def train(net=None, data=None, loss=F.cross_entropy, recipe=SHORT, **kwargs):
     net = tiny.tiny_net() if net is None else net
-    history = fit(net, tiny.Pictures() if data is None else data, loss, recipe, **kwargs)
+    history = fit(net, tiny.Pictures() if data is None else data, loss=loss, recipe=recipe, **kwargs)
     return tiny.weights_of(net), history
 
 

@@ -57,7 +57,7 @@ LONG = Recipe(steps=40, batch_size=4, accumulate=2, warmup=3, precision="fp32")
 def long_training(folder, every=1):
     """Everything that has a state: dropout, augmentation, AdamW, accumulation, best weights."""
     net = tiny_net(dropout=0.2)
-    history = fit(net, Pictures(augment=True), F.cross_entropy, LONG, validation=score, patience=100,
+    history = fit(net, Pictures(augment=True), loss=F.cross_entropy, recipe=LONG, validation=score, patience=100,
                   checkpoint=folder, every=every)
     return net, history
 
@@ -102,7 +102,7 @@ def on_two_processes(folder):
     """A whole training, and the first four steps of it; what each process ends with is kept."""
     for name, recipe in {"whole": SHARED, "half": Recipe(**{**vars(SHARED), "steps": 4})}.items():
         net = tiny_net()
-        history = fit(net, Pictures(augment=True), F.cross_entropy, recipe, checkpoint=folder / name, every=2,
+        history = fit(net, Pictures(augment=True), loss=F.cross_entropy, recipe=recipe, checkpoint=folder / name, every=2,
                       validation=score, patience=9 if name == "whole" else None)
         torch.save((weights_of(net), history.rows), folder / f"{name}-{os.environ['RANK']}.pt")
 

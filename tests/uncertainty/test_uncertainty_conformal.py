@@ -43,7 +43,7 @@ def test_too_few_cases_promise_nothing_but_everything():
     assert conformal_quantile(torch.arange(9.0), 0.1) == 8
     assert conformal_quantile(torch.zeros(0), 0.1) == math.inf
     assert (lac_scores(torch.tensor([[1.0, 0.0]])) <= math.inf).all()
-    interval = conformal_interval(torch.zeros(2), math.inf, torch.tensor([1.0, 1e-9]))
+    interval = conformal_interval(torch.zeros(2), math.inf, sigma=torch.tensor([1.0, 1e-9]))
     assert interval.low.tolist() == [-math.inf] * 2 and interval.high.tolist() == [math.inf] * 2
 
 
@@ -127,8 +127,8 @@ def test_the_truth_is_in_the_interval_as_often_as_promised(normalised):
     target = x + 2 * sigma * noise
     for m, s, y in zip(mean, sigma if normalised else [None] * tries, target):
         old, new = (s, s) if s is None else (s[:n], s[n])
-        quantile = conformal_quantile(residual_scores(m[:n], y[:n], old), alpha)
-        interval = conformal_interval(m[n], quantile, new)
+        quantile = conformal_quantile(residual_scores(m[:n], y[:n], sigma=old), alpha)
+        interval = conformal_interval(m[n], quantile, sigma=new)
         hits += (interval.low <= y[n] <= interval.high).item()
     assert inside_the_binomial(hits, tries, 1 - alpha)
 
@@ -138,8 +138,8 @@ def test_the_truth_is_in_the_interval_as_often_as_promised(normalised):
 def test_the_interval_is_what_scores_at_most_the_quantile(seed, normalised):
     mean, target, s = (torch.randn(20, generator=seeded(seed + i), dtype=torch.float64) for i in range(3))
     sigma = s.exp() if normalised else None
-    interval = conformal_interval(mean, 0.7, sigma)
-    scores = residual_scores(mean, target, sigma)
+    interval = conformal_interval(mean, 0.7, sigma=sigma)
+    scores = residual_scores(mean, target, sigma=sigma)
     assert torch.equal((interval.low <= target) & (target <= interval.high), scores <= 0.7)
 
 
@@ -168,7 +168,7 @@ def test_it_is_the_largest_threshold_that_holds(seed, n, alpha, shape):
     probabilities = (probabilities * 20).round() / 20                   # ties
     best = max((t for t in (0.0, *probabilities[masks].unique().tolist(), math.inf)
                 if missed(probabilities, masks, t).sum() + 1 <= alpha * (n + 1) + 1e-9), default=0.0)
-    assert false_negative_threshold(probabilities, masks, alpha) == pytest.approx(best)
+    assert false_negative_threshold(probabilities, masks, alpha=alpha) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("n, alpha", [(19, 0.1), (40, 0.2)])
@@ -177,7 +177,7 @@ def test_the_missed_share_is_what_was_promised_on_average(n, alpha):
     probabilities, masks = lesions(1, tries * (n + 1))
     risks = []
     for p, m in zip(probabilities.split(n + 1), masks.split(n + 1)):
-        threshold = false_negative_threshold(p[:n], m[:n], alpha)
+        threshold = false_negative_threshold(p[:n], m[:n], alpha=alpha)
         risks.append(missed(p[n:], m[n:], threshold).item())
     error = np.std(risks) / tries**0.5
     assert alpha - 2 / (n + 1) - 5 * error < np.mean(risks) < alpha + 5 * error      # both ends are theorems
@@ -185,11 +185,11 @@ def test_the_missed_share_is_what_was_promised_on_average(n, alpha):
 
 def test_too_few_images_mark_everything_and_no_lesion_nothing():
     probabilities, masks = lesions(0, 8, empty=0.0)
-    assert false_negative_threshold(probabilities, masks, 0.1) == 0
-    assert false_negative_threshold(probabilities[:0], masks[:0], 0.1) == 0
-    assert false_negative_threshold(probabilities, masks & False, 0.2) == math.inf
+    assert false_negative_threshold(probabilities, masks, alpha=0.1) == 0
+    assert false_negative_threshold(probabilities[:0], masks[:0], alpha=0.1) == 0
+    assert false_negative_threshold(probabilities, masks & False, alpha=0.2) == math.inf
     nine, masks = lesions(0, 9, empty=0.0)
-    assert false_negative_threshold(nine, masks, 0.1) == nine[masks].min()          # nothing may be missed
+    assert false_negative_threshold(nine, masks, alpha=0.1) == nine[masks].min()          # nothing may be missed
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,14 +206,14 @@ BAD = {
     "logits for aps": (lambda: aps_scores(P * 3), "expected sums of 1"),
     "labels": (lambda: true_class_scores(P, torch.full((1, 3), 2)), r"labels: expected 0\.\.1 for 2 classes, got 2"),
     "target": (lambda: residual_scores(S, S[:1]), r"target: expected shape \(2,\)"),
-    "sigma 0": (lambda: residual_scores(S, S, S * 0), "sigma: expected standard deviations above 0, got 0"),
-    "sigma's shape": (lambda: conformal_interval(S, 1.0, S[:1]), r"sigma: expected shape \(2,\)"),
+    "sigma 0": (lambda: residual_scores(S, S, sigma=S * 0), "sigma: expected standard deviations above 0, got 0"),
+    "sigma's shape": (lambda: conformal_interval(S, 1.0, sigma=S[:1]), r"sigma: expected shape \(2,\)"),
     "negative quantile": (lambda: conformal_interval(S, -1.0), "quantile: expected 0 or more, got -1"),
     "NaN quantile": (lambda: conformal_interval(S, math.nan), "quantile: expected 0 or more, got nan"),
-    "lesion logits": (lambda: false_negative_threshold(3 + P, P > 0, 0.1), r"expected values in 0\.\.1, got 3\.5"),
-    "integer masks": (lambda: false_negative_threshold(P, (P > 0).long(), 0.1), "masks: expected a bool tensor"),
-    "masks' shape": (lambda: false_negative_threshold(P, P[:, :1] > 0, 0.1), r"masks: expected shape \(1, 2, 3\)"),
-    "no image": (lambda: false_negative_threshold(S, S > 0, 0.1), r"masks: expected \(n, \*S\), got shape \(2,\)"),
+    "lesion logits": (lambda: false_negative_threshold(3 + P, P > 0, alpha=0.1), r"expected values in 0\.\.1, got 3\.5"),
+    "integer masks": (lambda: false_negative_threshold(P, (P > 0).long(), alpha=0.1), "masks: expected a bool tensor"),
+    "masks' shape": (lambda: false_negative_threshold(P, P[:, :1] > 0, alpha=0.1), r"masks: expected shape \(1, 2, 3\)"),
+    "no image": (lambda: false_negative_threshold(S, S > 0, alpha=0.1), r"masks: expected \(n, \*S\), got shape \(2,\)"),
 }
 
 
@@ -227,6 +227,6 @@ def test_bad_input_is_refused(refused, name):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_gives_the_same():
     p, masks = lesions(0, 20)
-    assert false_negative_threshold(p.cuda(), masks.cuda(), 0.1) == false_negative_threshold(p, masks, 0.1)
+    assert false_negative_threshold(p.cuda(), masks.cuda(), alpha=0.1) == false_negative_threshold(p, masks, alpha=0.1)
     q = torch.stack([p, 1 - p], 1)
     torch.testing.assert_close(aps_scores(q.cuda(), generator=seeded(0)).cpu(), aps_scores(q, generator=seeded(0)))

@@ -24,9 +24,9 @@ NETS = {
     "UNet++": lambda: UNetPlusPlus(1, 3, widths=SMALL, dropout=0.3),
     "UNet++, fine, in 3D": lambda: UNetPlusPlus(1, 3, widths=SMALL, dropout=(0.2, 0.2, 0), dim=3),
     "UNet++, one head": lambda: UNetPlusPlus(1, 3, widths=SMALL, dropout=(0, 0.4, 0), deep_supervision=False),
-    "TransUNet": lambda: TransUNet.tiny(3, 32, decoder_dropout=0.3),
-    "TransUNet, transformer": lambda: TransUNet.tiny(3, 32, dropout=0.3),
-    "TransUNet, both": lambda: TransUNet.tiny(3, 32, dropout=0.1, decoder_dropout=0.3, checkpointing=True),
+    "TransUNet": lambda: TransUNet.tiny(classes=3, image_size=32, decoder_dropout=0.3),
+    "TransUNet, transformer": lambda: TransUNet.tiny(classes=3, image_size=32, dropout=0.3),
+    "TransUNet, both": lambda: TransUNet.tiny(classes=3, image_size=32, dropout=0.1, decoder_dropout=0.3, checkpointing=True),
     "torch's own layers": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout2d(0.4),
                                                 nn.ReLU(inplace=True), nn.AlphaDropout(0.2), nn.Conv2d(4, 3, 1)),
     "nested": lambda: Nested(),
@@ -117,7 +117,7 @@ def unchanged(net):
 def test_each_pass_is_the_networks_answer_for_the_same_masks_bit_for_bit(name, half):
     net, image = made(name)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        ours = list(mc_dropout(net, image, 4, generator=generator()))
+        ours = list(mc_dropout(net, image, passes=4, generator=generator()))
         expected = list(whole_passes(net, image, 4, generator()))
     assert len(ours) == 4 and all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(ours, expected))
     if not half:
@@ -127,7 +127,7 @@ def test_each_pass_is_the_networks_answer_for_the_same_masks_bit_for_bit(name, h
 @pytest.mark.parametrize("name", ["U-Net", "U-Net in 3D", "UNet++", "TransUNet"])
 def test_a_folded_network_gives_the_answers_of_the_original(name):
     net, image = made(name)
-    for a, b in zip(mc_dropout(folded(net), image, 3, generator=generator()), whole_passes(net, image, 3, generator())):
+    for a, b in zip(mc_dropout(folded(net), image, passes=3, generator=generator()), whole_passes(net, image, 3, generator())):
         assert torch.allclose(a, b, atol=1e-4)
 
 
@@ -136,16 +136,16 @@ def test_the_mean_over_many_passes_is_the_expectation():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Dropout(0.3), nn.Conv2d(4, 2, 1)).eval()
     image = torch.randn(1, 1, 16, 16)
-    z = torch.stack(list(mc_dropout(net, image, 400, generator=generator())))
+    z = torch.stack(list(mc_dropout(net, image, passes=400, generator=generator())))
     error = (z.mean(0) - net(image).detach()).abs() / (z.std(0) / 20 + 1e-9)
     assert error.mean() == pytest.approx((2 / torch.pi) ** 0.5, abs=0.1) and error.max() < 5
 
 
 def test_one_pass_and_an_empty_batch():
     net, image = made("U-Net")
-    (one,) = mc_dropout(net, image, 1, generator=generator())
+    (one,) = mc_dropout(net, image, passes=1, generator=generator())
     assert torch.equal(one, next(whole_passes(net, image, 1, generator())))
-    assert [z.shape for z in mc_dropout(net, image[:0], 3, generator=generator())] == [(0, 3, 13, 9)] * 3
+    assert [z.shape for z in mc_dropout(net, image[:0], passes=3, generator=generator())] == [(0, 3, 13, 9)] * 3
 
 
 # and no more work than that
@@ -156,13 +156,13 @@ def test_one_pass_and_an_empty_batch():
     (lambda: UNet(widths=SMALL, dropout=(0.3, 0, 0)), 15, 1),
     (lambda: UNet(widths=SMALL, dropout=0.3, skips=False), 13, 7),
     (lambda: UNetPlusPlus(widths=SMALL, dropout=(0, 0, 0.3), deep_supervision=False), 20, 7),
-    (lambda: TransUNet.tiny(2, 32, decoder_dropout=0.3), 43, 9),    # of 4 doublings 8, and the head
+    (lambda: TransUNet.tiny(classes=2, image_size=32, decoder_dropout=0.3), 43, 9),    # of 4 doublings 8, and the head
 ], ids=["the coarsest level", "the middle one", "the finest", "no skips", "UNet++", "TransUNet"])
 def test_what_no_mask_reaches_runs_once(make, whole, again):
     net, image = make().eval(), torch.randn(1, 1, 32, 32)
     with torch.no_grad(), Counted() as once:
         net(image)
-    passes = mc_dropout(net, image, 5, generator=generator())
+    passes = mc_dropout(net, image, passes=5, generator=generator())
     next(passes)
     with Counted() as rest:
         assert len(list(passes)) == 4
@@ -175,7 +175,7 @@ def test_dropout_in_the_transformer_shares_the_cnn_alone():
     calls = []
     for part in (net.cnn, net.transformer, net.head):
         part.register_forward_hook(lambda module, _, __: calls.append(type(module).__name__))
-    answers = mc_dropout(net, image, 3, generator=generator())
+    answers = mc_dropout(net, image, passes=3, generator=generator())
     with Counted() as rest:
         list(answers)
     with torch.no_grad(), Counted() as whole:
@@ -244,7 +244,7 @@ class OwnGenerator(nn.Module):
 def test_a_network_that_cannot_be_split_is_run_in_whole(make):
     torch.manual_seed(0)
     net, image = make().eval(), torch.randn(2, 1, 5, 4)
-    ours = list(mc_dropout(net, image, 8, generator=generator()))
+    ours = list(mc_dropout(net, image, passes=8, generator=generator()))
     if make is Counts:
         net.seen.zero_()
     assert all(torch.equal(a, b) for a, b in zip(ours, whole_passes(net, image, 8, generator())))
@@ -260,27 +260,27 @@ def test_the_network_and_the_callers_random_numbers_stay_as_they_were(name):
         if isinstance(layer, nn.BatchNorm2d):
             layer.eval()
     with unchanged(net):
-        for logits in mc_dropout(net, image, 3, generator=generator()):
+        for logits in mc_dropout(net, image, passes=3, generator=generator()):
             assert not logits.requires_grad and all(m.training for m in net.modules() if isinstance(m, nn.Dropout))
 
 
 def test_the_same_seed_gives_the_same_answers_whatever_the_caller_draws():
     net, image = made("U-Net")
-    first = list(mc_dropout(net, image, 3, generator=generator(5)))
+    first = list(mc_dropout(net, image, passes=3, generator=generator(5)))
     second = []
-    for logits in mc_dropout(net, image, 3, generator=generator(5)):
+    for logits in mc_dropout(net, image, passes=3, generator=generator(5)):
         torch.rand(7)
         second.append(logits)
     assert all(torch.equal(a, b) for a, b in zip(first, second))
     shared = generator(5)
-    assert torch.equal(next(mc_dropout(net, image, 3, generator=shared)), first[0])
-    assert not torch.equal(next(mc_dropout(net, image, 3, generator=shared)), first[0])
+    assert torch.equal(next(mc_dropout(net, image, passes=3, generator=shared)), first[0])
+    assert not torch.equal(next(mc_dropout(net, image, passes=3, generator=shared)), first[0])
 
 
 def test_a_caller_may_change_an_answer_and_use_the_network_between_passes():
     net, image = made("U-Net")
     expected = list(whole_passes(net, image, 3, generator()))
-    for logits, right in zip(mc_dropout(net, image, 3, generator=generator()), expected):
+    for logits, right in zip(mc_dropout(net, image, passes=3, generator=generator()), expected):
         assert torch.equal(logits, right)
         logits.zero_()
         net(image)
@@ -289,7 +289,7 @@ def test_a_caller_may_change_an_answer_and_use_the_network_between_passes():
 def test_the_precision_is_that_of_the_call():
     net, image = made("U-Net")
     with torch.autocast("cpu", torch.bfloat16):
-        passes = mc_dropout(net, image, 2, generator=generator())
+        passes = mc_dropout(net, image, passes=2, generator=generator())
     assert [z.dtype for z in passes] == [torch.bfloat16] * 2
 
 
@@ -300,7 +300,7 @@ def test_after_an_error_the_modes_are_restored():
 
     net = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(1), Breaks()).train()
     with unchanged(net), pytest.raises(RuntimeError, match="broken"):
-        mc_dropout(net, torch.zeros(1, 1, 4, 4), 2, generator=generator())
+        mc_dropout(net, torch.zeros(1, 1, 4, 4), passes=2, generator=generator())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -308,7 +308,7 @@ def test_after_an_error_the_modes_are_restored():
 def test_on_a_gpu_the_masks_are_the_same_too(name):
     net, image = made(name)
     net, image, before = net.cuda(), image.cuda(), torch.cuda.get_rng_state()
-    ours = list(mc_dropout(net, image, 3, generator=generator()))
+    ours = list(mc_dropout(net, image, passes=3, generator=generator()))
     assert torch.equal(torch.cuda.get_rng_state(), before)
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(ours, whole_passes(net, image, 3, generator())))
 

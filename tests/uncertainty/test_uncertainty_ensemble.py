@@ -15,7 +15,7 @@ MAKERS = {
     "U-Net": lambda: UNet(1, 3, widths=(4, 6)),
     "U-Net in 3D": lambda: UNet(1, 3, widths=(4, 6), dim=3, residual=True),
     "UNet++": lambda: UNetPlusPlus(1, 3, widths=(4, 6)),
-    "TransUNet": lambda: TransUNet.tiny(3, 32),
+    "TransUNet": lambda: TransUNet.tiny(classes=3, image_size=32),
     "perceptron": lambda: nn.Sequential(nn.Linear(32, 8), nn.Tanh(), nn.Linear(8, 3)),
 }
 makers = pytest.mark.parametrize("name", MAKERS)
@@ -130,8 +130,8 @@ def test_members_are_trained_one_by_one_each_with_its_seed():
     ensemble, again = made(members=2), made(members=2)
     for net in (ensemble, again):
         for seed, member in enumerate(net.members):
-            history = fit(member, Pictures(), F.cross_entropy,
-                          Recipe(steps=8, batch_size=4, seed=seed, precision="fp32"), progress=False)
+            history = fit(member, Pictures(), loss=F.cross_entropy,
+                          recipe=Recipe(steps=8, batch_size=4, seed=seed, precision="fp32"), progress=False)
             assert history.rows[-1]["loss"] < history.rows[0]["loss"]
     assert torch.equal(ensemble(image()), again(image()))
     assert torch.allclose(ensemble.vectorised(image()), ensemble(image()), atol=1e-5)     # left in evaluation by `fit`

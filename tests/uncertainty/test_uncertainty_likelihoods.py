@@ -57,7 +57,7 @@ def test_it_reads_a_unet_with_twice_the_classes(dim):
     mean, log_variance = split_head(UNet(1, 2 * 3, widths=(4, 8), dim=dim)(image))
     assert mean.shape == log_variance.shape == (2, 3, *[16] * dim)
     labels = torch.zeros(2, *[16] * dim, dtype=torch.int64)
-    logit_normal_nll(mean, log_variance, labels, samples=4, generator=seeded(1)).backward()
+    logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(1)).backward()
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (2, 0, 4)])
@@ -73,7 +73,7 @@ def test_what_has_no_halves_is_refused(refused, shape):
 @given(seeds, shapes, st.sampled_from(["mean", "sum", "none"]))
 def test_it_is_pytorchs_gaussian_likelihood(seed, shape, reduction):
     mean, log_variance, target = example(seed, shape)
-    ours = gaussian_nll(mean, log_variance, target, reduction=reduction)
+    ours = gaussian_nll(mean, target, log_variance=log_variance, reduction=reduction)
     theirs = torch.nn.GaussianNLLLoss(full=True, eps=1e-300, reduction=reduction)(mean, target, log_variance.exp())
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     for a, b in zip(gradients(ours.sum(), mean, log_variance), gradients(theirs.sum(), mean, log_variance)):
@@ -87,8 +87,8 @@ def test_it_is_pytorchs_gaussian_likelihood(seed, shape, reduction):
 @given(seeds, shapes, st.sampled_from([0.25, 0.5, 1.0]))
 def test_beta_is_the_variance_to_that_power_without_its_gradient(seed, shape, beta):
     mean, log_variance, target = example(seed, shape)
-    ours = gradients(gaussian_nll(mean, log_variance, target, beta=beta, reduction="sum"), mean, log_variance)
-    plain = gradients(gaussian_nll(mean, log_variance, target, reduction="sum"), mean, log_variance)
+    ours = gradients(gaussian_nll(mean, target, log_variance=log_variance, beta=beta, reduction="sum"), mean, log_variance)
+    plain = gradients(gaussian_nll(mean, target, log_variance=log_variance, reduction="sum"), mean, log_variance)
     for a, b in zip(ours, plain):
         torch.testing.assert_close(a, b * log_variance.detach().exp()**beta, rtol=1e-12, atol=1e-12)
     if beta == 1:
@@ -98,26 +98,27 @@ def test_beta_is_the_variance_to_that_power_without_its_gradient(seed, shape, be
 def test_the_best_variance_is_the_squared_error():
     mean, target = torch.zeros(3, dtype=torch.float64), torch.tensor([0.1, 1.0, 30.0], dtype=torch.float64)
     log_variance = target.square().log().requires_grad_()
-    assert gradients(gaussian_nll(mean, log_variance, target), log_variance)[0].abs().max() < 1e-15
+    assert gradients(gaussian_nll(mean, target, log_variance=log_variance), log_variance)[0].abs().max() < 1e-15
 
 
 def test_extreme_variances_stay_finite():
     mean = torch.zeros(4, requires_grad=True)
     log_variance = torch.tensor([-80.0, -80.0, 80.0, 80.0], requires_grad=True)
-    loss = gaussian_nll(mean, log_variance, torch.tensor([0.0, 1.0, 0.0, 1e10]), reduction="sum")
+    loss = gaussian_nll(mean, torch.tensor([0.0, 1.0, 0.0, 1e10]), log_variance=log_variance, reduction="sum")
     assert loss.isfinite() and all(g.isfinite().all() for g in gradients(loss, mean, log_variance))
 
 
 def test_half_precision_and_autocast_are_float32():
-    half = [value.detach().bfloat16() for value in example(0, (2, 3))]
+    mean, log_variance, target = (value.detach().bfloat16() for value in example(0, (2, 3)))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = gaussian_nll(*half)
-    assert inside.dtype == torch.float32 and inside == gaussian_nll(*(value.float() for value in half))
+        inside = gaussian_nll(mean, target, log_variance=log_variance)
+    outside = gaussian_nll(mean.float(), target.float(), log_variance=log_variance.float())
+    assert inside.dtype == torch.float32 and inside == outside
 
 
 def test_the_mean_of_no_number_is_0():
     none = torch.zeros(0, 1, requires_grad=True)
-    loss = gaussian_nll(none, none, none.detach())
+    loss = gaussian_nll(none, none.detach(), log_variance=none)
     assert loss == 0 and gradients(loss, none)[0].shape == (0, 1)
 
 
@@ -138,7 +139,7 @@ BAD = {
 def test_bad_regression_is_refused(refused, name):
     mean, log_variance, target, options, match = BAD[name]
     with refused(match):
-        gaussian_nll(mean, log_variance, target, **options)
+        gaussian_nll(mean, target, log_variance=log_variance, **options)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def kept_samples(mean, log_variance, labels, samples, generator):
 @given(seeds, shapes, st.sampled_from([2, 4, 10]))
 def test_one_sample_at_a_time_is_all_samples_kept(seed, shape, samples):
     mean, log_variance, labels = classes(seed, shape)
-    ours = logit_normal_nll(mean, log_variance, labels, samples=samples, generator=seeded(seed), reduction="none")
+    ours = logit_normal_nll(mean, labels, log_variance=log_variance, samples=samples, generator=seeded(seed), reduction="none")
     theirs = kept_samples(mean, log_variance, labels, samples, seeded(seed))
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     weight = torch.rand(ours.shape, generator=seeded(1), dtype=torch.float64)
@@ -172,7 +173,7 @@ def test_without_variance_it_is_cross_entropy(seed, shape, reduction, ignore_ind
     mean, log_variance, labels = classes(seed, shape)
     if ignore_index is not None:
         labels.flatten()[::3] = ignore_index
-    ours = logit_normal_nll(mean, torch.full_like(log_variance, -80), labels, samples=2, generator=seeded(0),
+    ours = logit_normal_nll(mean, labels, log_variance=torch.full_like(log_variance, -80), samples=2, generator=seeded(0),
                             ignore_index=ignore_index, reduction=reduction)
     theirs = cross_entropy(mean, labels, ignore_index=ignore_index, reduction=reduction)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -196,7 +197,7 @@ def test_the_loss_is_minus_the_log_of_the_prediction_with_the_same_seed():
     mean, log_variance, labels = classes(0, (2, 3, 5, 4))
     p = logit_normal_probabilities(mean, log_variance, samples=8, generator=seeded(7))
     torch.testing.assert_close(p.sum(1), torch.ones(2, 5, 4, dtype=torch.float64))
-    loss = logit_normal_nll(mean, log_variance, labels, samples=8, generator=seeded(7), reduction="none")
+    loss = logit_normal_nll(mean, labels, log_variance=log_variance, samples=8, generator=seeded(7), reduction="none")
     torch.testing.assert_close(loss, -p.gather(1, labels[:, None]).squeeze(1).log(), rtol=1e-12, atol=1e-12)
 
 
@@ -208,7 +209,7 @@ def test_many_samples_in_float32_still_sum_to_1():
 
 def test_it_has_no_second_derivative_and_says_so():
     mean, log_variance, labels = classes(0, (2, 3, 4))
-    loss = logit_normal_nll(mean, log_variance, labels, samples=2, generator=seeded(0))
+    loss = logit_normal_nll(mean, labels, log_variance=log_variance, samples=2, generator=seeded(0))
     slope = torch.autograd.grad(loss.square(), mean, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
@@ -216,7 +217,7 @@ def test_it_has_no_second_derivative_and_says_so():
 
 def test_a_seed_decides_and_nothing_else():
     mean, log_variance, labels = classes(0, (2, 3, 5))
-    same, again, other = (logit_normal_nll(mean, log_variance, labels, samples=4, generator=seeded(s))
+    same, again, other = (logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(s))
                           for s in (1, 1, 2))
     assert same == again and same != other
 
@@ -224,7 +225,7 @@ def test_a_seed_decides_and_nothing_else():
 def test_a_wrong_label_makes_the_network_less_sure():
     mean = torch.tensor([[6.0, 0.0]])
     log_variance = torch.zeros(1, 2, requires_grad=True)
-    losses = (logit_normal_nll(mean, log_variance, torch.tensor([label]), samples=200, generator=seeded(0))
+    losses = (logit_normal_nll(mean, torch.tensor([label]), log_variance=log_variance, samples=200, generator=seeded(0))
               for label in (1, 0))
     wrong, right = (gradients(loss, log_variance)[0] for loss in losses)
     assert (wrong < 0).all() and (right > 0).all()          # descent raises the variance, or lowers it
@@ -233,14 +234,14 @@ def test_a_wrong_label_makes_the_network_less_sure():
 def test_far_logits_stay_finite():
     mean = torch.tensor([[1e4, 0.0]], requires_grad=True)
     log_variance = torch.tensor([[5.0, 5.0]], requires_grad=True)
-    loss = logit_normal_nll(mean, log_variance, torch.tensor([1]), samples=4, generator=seeded(0))
+    loss = logit_normal_nll(mean, torch.tensor([1]), log_variance=log_variance, samples=4, generator=seeded(0))
     assert 9e3 < loss < 1e4 and all(g.isfinite().all() for g in gradients(loss, mean, log_variance))
 
 
 def test_no_voxel_is_0_with_gradient_0():
     mean, log_variance, labels = classes(0, (2, 3, 4))
     ignored = torch.full_like(labels, 9)
-    loss = logit_normal_nll(mean, log_variance, ignored, samples=2, generator=seeded(0), ignore_index=9)
+    loss = logit_normal_nll(mean, ignored, log_variance=log_variance, samples=2, generator=seeded(0), ignore_index=9)
     assert loss == 0 and not any(g.any() for g in gradients(loss, mean, log_variance))
 
 
@@ -248,9 +249,10 @@ def test_classes_in_half_precision_and_under_autocast_are_float32():
     mean, log_variance, labels = classes(0, (2, 3, 4), torch.float32)
     inputs = mean.detach().bfloat16().requires_grad_(), log_variance.detach().bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = logit_normal_nll(*inputs, labels, samples=4, generator=seeded(0))
+        inside = logit_normal_nll(inputs[0], labels, log_variance=inputs[1], samples=4, generator=seeded(0))
         p = logit_normal_probabilities(*inputs, samples=4, generator=seeded(0))
-    outside = logit_normal_nll(*(value.float() for value in inputs), labels, samples=4, generator=seeded(0))
+    mean, log_variance = (value.float() for value in inputs)
+    outside = logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(0))
     assert inside.dtype == p.dtype == torch.float32 and inside == outside
     assert gradients(inside, inputs[0])[0].dtype == torch.bfloat16
 
@@ -273,12 +275,12 @@ BAD_CLASSES = {
 def test_bad_classification_is_refused(refused, name):
     mean, log_variance, labels, samples, match = BAD_CLASSES[name]
     with refused(match):
-        logit_normal_nll(mean, log_variance, labels, samples=samples, generator=seeded(0))
+        logit_normal_nll(mean, labels, log_variance=log_variance, samples=samples, generator=seeded(0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_gives_the_same_for_the_same_samples():
     mean, log_variance, labels = classes(0, (2, 3, 5, 4))
-    here = logit_normal_nll(mean, log_variance, labels, samples=4, generator=seeded(0))
-    there = logit_normal_nll(mean.cuda(), log_variance.cuda(), labels.cuda(), samples=4, generator=seeded(0))
+    here = logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(0))
+    there = logit_normal_nll(mean.cuda(), labels.cuda(), log_variance=log_variance.cuda(), samples=4, generator=seeded(0))
     torch.testing.assert_close(there.cpu(), here)

@@ -49,7 +49,7 @@ def test_points_lie_inside_and_nearest_to_the_most_probable_corner(seed):
 
 
 def test_the_true_class_is_told_by_colour_and_by_shape(ax):
-    simplex_triangle(ax, torch.eye(3), torch.tensor([2, 1, 1]), names=NAMES)
+    simplex_triangle(ax, torch.eye(3), labels=torch.tensor([2, 1, 1]), names=NAMES)
     assert [to_hex(one.get_facecolor()[0][:3]).upper() for one in ax.collections] == [COLOURS[name] for name in NAMES]
     assert [len(one.get_offsets()) for one in ax.collections] == [0, 2, 1]
     assert np.allclose(ax.collections[2].get_offsets(), CORNERS[:1])
@@ -59,7 +59,7 @@ def test_the_true_class_is_told_by_colour_and_by_shape(ax):
 
 @pytest.mark.parametrize("labels", [None, torch.zeros(0, dtype=torch.int64)], ids=["without labels", "with labels"])
 def test_no_answers_leave_the_triangle_alone(ax, labels):
-    simplex_triangle(ax, torch.zeros(0, 3), labels, names=NAMES)
+    simplex_triangle(ax, torch.zeros(0, 3), labels=labels, names=NAMES)
     assert len(points(ax)) == 0 and len(ax.patches) == 1
     ax.figure.canvas.draw()
 
@@ -86,4 +86,4 @@ def test_softmaxes_of_every_precision_are_on_the_simplex(ax, dtype):
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_bad_input_is_refused(ax, p, labels, names, why, refused):
     with refused(why):
-        simplex_triangle(ax, p, labels, names=names)
+        simplex_triangle(ax, p, labels=labels, names=names)

@@ -123,12 +123,12 @@ def test_the_window_sets_black_and_white(ax):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int16,
                                    torch.int64, torch.bool], ids=str)
 def test_pictures_of_every_real_type_are_drawn(ax, dtype):
-    show_slice(ax, torch.tensor([[0, 1], [1, 0]]).to(dtype), torch.tensor([[0, 1], [1, 0]]), names=NAMES)
+    show_slice(ax, torch.tensor([[0, 1], [1, 0]]).to(dtype), labels=torch.tensor([[0, 1], [1, 0]]), names=NAMES)
     ax.figure.canvas.draw()
 
 
 def test_numpy_and_a_tensor_with_a_gradient_are_drawn(ax):
-    show_slice(ax, np.zeros((2, 2)), np.ones((2, 2), dtype=bool))
+    show_slice(ax, np.zeros((2, 2)), labels=np.ones((2, 2), dtype=bool))
     show_slice(ax, torch.zeros(2, 2, requires_grad=True))
     ax.figure.canvas.draw()
 
@@ -159,7 +159,7 @@ def test_an_outline_is_every_voxel_edge_between_inside_and_outside(mask):
 def test_classes_are_filled_outlined_and_named_once(ax):
     labels = torch.zeros(5, 5, dtype=torch.int64)
     labels[1, 1], labels[3, 3] = 1, 2
-    show_slice(ax, torch.zeros(5, 5), labels, names=NAMES, alpha=0.5)
+    show_slice(ax, torch.zeros(5, 5), labels=labels, names=NAMES, alpha=0.5)
     fill = ax.images[1].get_array()
     assert fill.shape == (5, 5, 4) and np.allclose(fill[0, 0], 0)
     assert np.allclose(fill[1, 1], (*to_rgb(COLOURS["plaque"]), 0.5))
@@ -171,19 +171,19 @@ def test_classes_are_filled_outlined_and_named_once(ax):
 def test_the_fill_lies_where_the_label_is(ax):
     labels = torch.zeros(3, 4, dtype=torch.int64)
     labels[2, 0] = 1
-    show_slice(ax, torch.zeros(3, 4), labels, names=NAMES)
+    show_slice(ax, torch.zeros(3, 4), labels=labels, names=NAMES)
     assert np.argwhere(ax.images[1].get_array()[..., 3]).tolist() == [[0, 2]]       # rows are y
     segments = np.array(outlines(ax)[0].get_segments())
     assert segments.min((0, 1)).tolist() == [1.5, -0.5] and segments.max((0, 1)).tolist() == [2.5, 0.5]
 
 
 def test_alpha_zero_leaves_the_outlines(ax):
-    show_slice(ax, torch.zeros(3, 3), torch.eye(3, dtype=torch.int64), names=NAMES, alpha=0.0)
+    show_slice(ax, torch.zeros(3, 3), labels=torch.eye(3, dtype=torch.int64), names=NAMES, alpha=0.0)
     assert len(ax.images) == 1 and len(outlines(ax)) == 1
 
 
 def test_things_are_outlines_of_colours_of_their_own(ax):
-    show_slice(ax, torch.zeros(4, 4), torch.arange(16).reshape(4, 4) % 8)
+    show_slice(ax, torch.zeros(4, 4), labels=torch.arange(16).reshape(4, 4) % 8)
     assert len(ax.images) == 1 and ax.figure.legends == []
     colours = [to_hex(one.get_color()[0]) for one in outlines(ax)]
     assert len(set(colours)) == 7 and "#000000" not in colours
@@ -192,15 +192,15 @@ def test_things_are_outlines_of_colours_of_their_own(ax):
 @pytest.mark.parametrize("labels", [None, torch.zeros(3, 3, dtype=torch.int64), torch.zeros(3, 3, dtype=torch.bool)],
                          ids=["no labels", "no thing", "empty mask"])
 def test_where_there_is_no_label_there_is_no_overlay(ax, labels):
-    show_slice(ax, torch.zeros(3, 3), labels)
+    show_slice(ax, torch.zeros(3, 3), labels=labels)
     assert len(outlines(ax)) == 0 and len(ax.images) == 1
 
 
 def test_one_legend_for_all_panels_with_all_names(ax):
     axes = plt.figure(figsize=(6, 3)).subplots(1, 3)
-    show_slice(axes[0], torch.zeros(3, 3), torch.zeros(3, 3, dtype=torch.int64), names=NAMES)
-    show_slice(axes[1], torch.zeros(3, 3), torch.eye(3, dtype=torch.int64), names=NAMES)
-    show_slice(axes[2], torch.zeros(3, 3), torch.eye(3, dtype=torch.int64), names=("none", "CSF"))
+    show_slice(axes[0], torch.zeros(3, 3), labels=torch.zeros(3, 3, dtype=torch.int64), names=NAMES)
+    show_slice(axes[1], torch.zeros(3, 3), labels=torch.eye(3, dtype=torch.int64), names=NAMES)
+    show_slice(axes[2], torch.zeros(3, 3), labels=torch.eye(3, dtype=torch.int64), names=("none", "CSF"))
     assert legends(axes[0].figure) == [["plaque", "mass", "CSF"]]
     show_slice(axes[0], torch.zeros(3, 3), names=("none", "other"), legend=False)
     assert legends(axes[0].figure) == [["plaque", "mass", "CSF"]]
@@ -211,7 +211,7 @@ def test_the_layout_is_the_same_whether_a_class_is_there_or_not(ax):
     for labels in (torch.zeros(3, 3, dtype=torch.int64), torch.eye(3, dtype=torch.int64)):
         figure = plt.figure(figsize=(4, 4))
         one = figure.subplots()
-        show_slice(one, torch.zeros(3, 3), labels, names=NAMES)
+        show_slice(one, torch.zeros(3, 3), labels=labels, names=NAMES)
         figure.canvas.draw()
         places.append(one.get_position().bounds)
     assert places[0] == places[1]
@@ -230,7 +230,7 @@ def test_labels_alone_run_down_as_they_are_printed(ax):
 def test_nothing_warns(ax):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        show_slice(ax, torch.zeros(4, 4), torch.eye(4, dtype=torch.int64), names=NAMES, affine=affine_of())
+        show_slice(ax, torch.zeros(4, 4), labels=torch.eye(4, dtype=torch.int64), names=NAMES, affine=affine_of())
         ax.figure.canvas.draw()
 
 
@@ -249,7 +249,7 @@ AFFINE = np.array([[2.0, 0, 0, -10], [0, 3, 0, -20], [0, 0, -4, 30], [0, 0, 0, 1
     ("axial", 24.1, VOLUME[..., 1], (0, 0, 1)),
 ], ids=lambda value: str(value) if isinstance(value, str | float) else "")
 def test_a_slice_is_the_nearest_and_keeps_its_place(plane, at_mm, want, index):
-    picture, on_plane = slice_of(VOLUME, plane, at_mm, AFFINE)
+    picture, on_plane = slice_of(VOLUME, plane=plane, at_mm=at_mm, affine=AFFINE)
     assert torch.equal(picture, want)
     kept = [i for i in range(3) if i != {"sagittal": 0, "coronal": 1, "axial": 2}[plane]]
     for i, j in ((0, 0), (1, 0), (0, 2)):
@@ -259,14 +259,14 @@ def test_a_slice_is_the_nearest_and_keeps_its_place(plane, at_mm, want, index):
 
 
 def test_a_plane_of_an_array_is_an_array():
-    assert isinstance(slice_of(VOLUME.numpy(), "axial", 30.0, torch.tensor(AFFINE))[0], np.ndarray)
+    assert isinstance(slice_of(VOLUME.numpy(), plane="axial", at_mm=30.0, affine=torch.tensor(AFFINE))[0], np.ndarray)
 
 
 @pytest.mark.parametrize("plane", PLANES)
 def test_show_plane_is_a_slice_with_its_labels(ax, plane):
     labels = (VOLUME > 3).long()
     at_mm = {"axial": 26.0, "coronal": -17.0, "sagittal": -8.0}[plane]
-    shown = show_plane(ax, VOLUME, plane, at_mm, AFFINE, labels, names=NAMES)
+    shown = show_plane(ax, VOLUME, plane=plane, at_mm=at_mm, affine=AFFINE, labels=labels, names=NAMES)
     assert letters(ax) == LETTERS[plane]
     assert np.array_equal(shown.get_array() > 3, ax.images[1].get_array()[..., 3] > 0)
 
@@ -301,7 +301,7 @@ NAN = torch.full((3, 3), torch.nan)
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_bad_slice_is_refused(ax, image, labels, options, why, refused):
     with refused(why):
-        show_slice(ax, image, labels, **options)
+        show_slice(ax, image, labels=labels, **options)
 
 
 @pytest.mark.parametrize("volume, plane, at_mm, affine, why", [
@@ -316,16 +316,16 @@ def test_a_bad_slice_is_refused(ax, image, labels, options, why, refused):
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_bad_volume_is_refused(volume, plane, at_mm, affine, why, refused):
     with refused(why):
-        slice_of(volume, plane, at_mm, affine)
+        slice_of(volume, plane=plane, at_mm=at_mm, affine=affine)
 
 
 def test_labels_of_another_volume_are_refused(ax, refused):
     with refused(r"labels: expected the volume's shape \(2, 3, 4\), got \(2, 3, 5\)"):
-        show_plane(ax, VOLUME, "axial", 30.0, AFFINE, torch.zeros(2, 3, 5, dtype=torch.int64))
+        show_plane(ax, VOLUME, plane="axial", at_mm=30.0, affine=AFFINE, labels=torch.zeros(2, 3, 5, dtype=torch.int64))
     with refused("labels: expected a torch tensor or a numpy array, got list"):
-        show_plane(ax, VOLUME, "axial", 30.0, AFFINE, [0])
+        show_plane(ax, VOLUME, plane="axial", at_mm=30.0, affine=AFFINE, labels=[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_slice_on_a_gpu_is_drawn(ax):
-    show_plane(ax, VOLUME.cuda(), "axial", 30.0, AFFINE, (VOLUME > 3).long().cuda(), names=NAMES)
+    show_plane(ax, VOLUME.cuda(), plane="axial", at_mm=30.0, affine=AFFINE, labels=(VOLUME > 3).long().cuda(), names=NAMES)

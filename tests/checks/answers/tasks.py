@@ -139,39 +139,39 @@ def without_the_background_in_the_union(truth, answer):
     return joint / (joint.sum(1, keepdim=True) + joint.sum(0) - joint)
 
 
-@wrong("tasks.iou_matrix", at="two true things, three found")
+@wrong("tasks.iou_matrix", at="two found things, three true")
 def rows_and_columns_exchanged(truth, answer):
     return by_products_of_masks(answer, truth)
 
 
-@wrong("tasks.iou_matrix", at="two true things, three found")
+@wrong("tasks.iou_matrix", at="two found things, three true")
 def a_column_too_few(truth, answer):
     return by_products_of_masks(truth, answer)[:, :int(truth.max())]
 
 
-@wrong("tasks.iou_matrix", at="two true things, three found")
+@wrong("tasks.iou_matrix", at="two found things, three true")
 def only_the_best_for_each(truth, answer):
     table = by_products_of_masks(truth, answer)
     return table * (table == table.amax(dim=1, keepdim=True)) if table.numel() else table
 
 
-@wrong("tasks.iou_matrix", at="a thing that was missed")
+@wrong("tasks.iou_matrix", at="a false alarm")
 def only_those_that_meet(truth, answer):
     table = by_products_of_masks(truth, answer)
     return table[table.sum(1) > 0] if table.numel() else table
 
 
-@wrong("tasks.iou_matrix", at="a thing that was missed")
+@wrong("tasks.iou_matrix", at="a false alarm")
 def never_quite_one(truth, answer):
     return by_products_of_masks(truth, answer).clamp(max=0.75)
 
 
-@wrong("tasks.iou_matrix", at="nothing found")
+@wrong("tasks.iou_matrix", at="nothing to find")
 def one_row_for_no_thing(truth, answer):
     return by_products_of_masks(truth, answer) if answer.any() else torch.zeros(1, 0, device=truth.device)
 
 
-@wrong("tasks.iou_matrix", at="nothing to find")
+@wrong("tasks.iou_matrix", at="nothing found")
 def no_table_without_truth(truth, answer):
     return by_products_of_masks(truth, answer) if truth.any() else torch.zeros(0, 0, device=truth.device)
 
