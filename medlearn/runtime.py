@@ -117,13 +117,6 @@ def _has_bfloat16(device: torch.device) -> bool:
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)       # a T4, 7.5, only imitates it
-    # torch has public names neither for what the processor has nor for what ONEDNN_MAX_CPU_ISA leaves of it
-    processor = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return (device.type == "cpu" and any(getattr(torch.cpu, test, bool)() for test in processor)
-            and _onednn_has_bfloat16())
+    from medlearn.base.private import onednn_has_bfloat16, processor_has_bfloat16
 
-
-def _onednn_has_bfloat16() -> bool:
-    import torch
-
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return device.type == "cpu" and processor_has_bfloat16() and onednn_has_bfloat16()

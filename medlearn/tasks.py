@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, Integer
 from torch import Tensor
 
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)    # torch computes with no others
+from medlearn.base.grid import as_affine
+from medlearn.base.validation import INTEGERS, kind_of
+
 _TABLE = 1 << 20                # ids up to here are counted in a table, larger ones by sorting
 
 
@@ -265,7 +267,7 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
 
 def check_map(name: str, map_: Tensor) -> None:
     """Refuses what is no map of whole numbers of one image."""
-    if not isinstance(map_, Tensor) or map_.dtype not in _INTEGERS:
+    if not isinstance(map_, Tensor) or map_.dtype not in INTEGERS:
         raise TypeError(f"{name}: expected an integer map (*S) of one image, got {kind_of(map_)}")
     if map_.ndim not in (2, 3):
         raise ValueError(f"{name}: expected one image (*S) with 2 or 3 axes of space, got shape {tuple(map_.shape)}")
@@ -292,16 +294,5 @@ def _ids(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _affine_parts(affine: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
-    matrix = affine.detach().cpu().numpy() if isinstance(affine, Tensor) else np.asarray(affine)
-    if matrix.shape != (4, 4) or matrix.dtype.kind not in "iuf":
-        raise ValueError(f"affine: expected a real 4 x 4 matrix, got shape {matrix.shape} {matrix.dtype}")
-    matrix = matrix.astype(np.float64)
-    finite = np.isfinite(matrix).all()
-    if not finite or not np.array_equal(matrix[3], [0, 0, 0, 1]) or not np.linalg.det(matrix[:3, :3]):
-        raise ValueError(f"affine: expected finite values, an inverse and a last row of 0, 0, 0, 1, got\n{matrix}")
+    matrix = as_affine(affine)
     return matrix[:3, :3], matrix[:3, 3]
-
-
-def kind_of(value: object) -> str:
-    """What came, for a refusal: `torch.float32 of shape (2, 3)`, or the type's name."""
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from medlearn import runtime
+from medlearn.base import private
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +124,7 @@ def test_the_precision_that_is_fast_on_a_cpu(monkeypatch, native, name):
 def test_mixed_precision_where_a_cpu_has_bfloat16_and_may_use_it(monkeypatch, avx512, amx, onednn):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    monkeypatch.setattr(runtime, "_onednn_has_bfloat16", lambda: onednn)
+    monkeypatch.setattr(private, "onednn_has_bfloat16", lambda: onednn)
     with runtime.autocast(torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if (avx512 or amx) and onednn else torch.float32)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from medlearn.base.private import TorchDispatchMode
 from medlearn.checks.engine import Case, Check
 
 

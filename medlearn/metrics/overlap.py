@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from medlearn.base.grid import Grid, Spacing, as_spacing
 from medlearn.metrics._inputs import check_label_maps
-from medlearn.metrics._spacing import Spacing, check_spacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +98,14 @@ def confusion_counts(prediction: Int64[Tensor, "b *s"], target: Int64[Tensor, "b
     return ConfusionCounts(tp, fp, fn, joint.sum((1, 2))[:, None] - tp - fp - fn)
 
 
-def volumes_ml(labels: Int64[Tensor, "b *s"], *, classes: int, spacing_mm: Spacing) -> Float[Tensor, "b k"]:
+def volumes_ml(labels: Int64[Tensor, "b *s"], *, classes: int, spacing_mm: Spacing | Grid) -> Float[Tensor, "b k"]:
     r"""$V_k = n_k \, s_1 s_2 s_3 / 1000$: how much of each class there is in each image.
 
     Shapes: `labels (B, *S)`, result `(B, K)` in float64. Units: `spacing_mm` are three numbers in mm, for a 2D slice
     the third is its thickness (`spacing_from_affine` gives them); result in ml. A class that is absent has 0 ml.
     Errors: as `confusion_counts`; ValueError for a spacing that is not three numbers above 0. Chapter 5.
     """
-    voxel_ml = check_spacing(spacing_mm, 3).prod() / 1000
+    voxel_ml = as_spacing(spacing_mm, 3).prod() / 1000
     counts = confusion_counts(labels, labels, classes=classes)
     return _real(counts.tp) * voxel_ml
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from medlearn.base.grid import Grid, Spacing, as_spacing
 from medlearn.metrics._inputs import check_label_maps, check_masks
-from medlearn.metrics._spacing import Spacing, check_spacing
 from medlearn.metrics._surface_elements import element_areas, neighbour_codes
 
 Measure = Literal["voxels", "area"]
@@ -57,7 +57,7 @@ class SurfaceDistances:
                 f"{len(self.target_weights)} of the target, at most {hausdorff(self):.3g} mm apart)")
 
 
-def surface_distances(prediction: Bool[Tensor, "*s"], target: Bool[Tensor, "*s"], *, spacing_mm: Spacing,
+def surface_distances(prediction: Bool[Tensor, "*s"], target: Bool[Tensor, "*s"], *, spacing_mm: Spacing | Grid,
                       measure: Measure = "voxels") -> SurfaceDistances:
     r"""The distances between the surfaces of two masks, both ways; `hausdorff95`, `assd` and `nsd` are read from them.
 
@@ -73,7 +73,7 @@ def surface_distances(prediction: Bool[Tensor, "*s"], target: Bool[Tensor, "*s"]
     Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
     """
     check_masks(prediction, target)
-    spacing = check_spacing(spacing_mm, prediction.ndim)
+    spacing = as_spacing(spacing_mm, prediction.ndim)
     if measure not in ("voxels", "area"):
         raise ValueError(f'measure: expected "voxels" or "area", got {measure!r}')
     masks = [mask.detach().cpu().numpy() for mask in (prediction, target)]
@@ -159,7 +159,7 @@ class SurfaceReport:
 
 
 def surface_report(prediction: Int64[Tensor, "b *s"], target: Int64[Tensor, "b *s"], *, classes: int,
-                   spacing_mm: Spacing, tolerance_mm: float, measure: Measure = "voxels") -> SurfaceReport:
+                   spacing_mm: Spacing | Grid, tolerance_mm: float, measure: Measure = "voxels") -> SurfaceReport:
     r"""`hausdorff95`, `assd` and `nsd` of every class but 0 in every image, measured once.
 
     Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes

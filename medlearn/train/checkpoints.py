@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from medlearn.nets.files import put_weights, read_tensors, write_tensors
+from medlearn.base.files import put_weights, read_tensors, write_tensors
 
 _PARTS = ("net", "best", "optimizer")
 

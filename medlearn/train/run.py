@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from medlearn.nets.files import put_weights
+from medlearn.base.files import put_weights
 from medlearn.train.checkpoints import (Checkpoint, optimizer_tensors, put_optimizer, read_checkpoint,
                                         write_checkpoint)
 from medlearn.train.history import OWN_COLUMNS, History

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.weak import WeakTensorKeyDictionary
+
+from medlearn.base.private import TorchDispatchMode, WeakTensorKeyDictionary, tree_leaves, tree_map
 
 OUTSIDE, CONSTANT = "outside", "constant"       # where a tensor comes from, if no draw has reached it
 DECIDES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from medlearn.nets.blocks import check_counts
 from medlearn.tasks import kind_of
-from medlearn.uncertainty._random import seeded
+from medlearn.base.random import seeded
 from medlearn.uncertainty._recording import Recording
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)

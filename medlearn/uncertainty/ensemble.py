@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from medlearn.nets.blocks import check_counts
-from medlearn.nets.files import put_weights, read_tensors, write_tensors
-from medlearn.uncertainty._random import seeded
+from medlearn.base.files import put_weights, read_tensors, write_tensors
+from medlearn.base.random import seeded
 from medlearn.uncertainty.dropout import active_dropouts
 
 

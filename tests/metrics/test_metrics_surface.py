@@ -327,7 +327,7 @@ mask = torch.ones(4, 4).bool()
     ((mask.to("meta"), mask, (1, 1)), {}, "prediction: expected .* on cpu, .* got .* on meta"),
     ((mask, mask, (1, 1, 1)), {}, "spacing_mm: expected 2 numbers, .* got"),
     ((mask, mask, (1, 0)), {}, "spacing_mm: expected finite numbers above 0, got"),
-    ((mask, mask, 1.0), {}, "spacing_mm: expected 2 numbers in mm, got float"),
+    ((mask, mask, 1.0), {}, "spacing_mm: expected 2 numbers in mm, or a Grid, got float"),
     ((mask, mask, np.eye(4)), {}, "spacing_mm: expected 2 numbers, .* got"),
     ((mask, mask, (1, 1)), {"measure": "surfels"}, 'measure: expected "voxels" or "area", got \'surfels\''),
 ], ids=["labels", "array", "1D", "4D", "shapes", "devices", "axes", "zero", "one number", "affine", "measure"])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medlearn.nets import files as weight_files
+from medlearn.base import files as weight_files
 from medlearn.train import Recipe, fit, load_weights, loop
 from medlearn.train.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 

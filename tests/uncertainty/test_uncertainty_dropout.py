@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
+from medlearn.base.private import TorchDispatchMode
 
 from medlearn.nets.folding import folded
 from medlearn.nets.transunet import TransUNet

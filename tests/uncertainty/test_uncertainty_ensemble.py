@@ -168,7 +168,7 @@ def test_a_file_of_another_construction_is_refused_by_name(tmp_path, refused):
     made().save(path)
     with refused(r"members.0.down.0.0.0.weight' is float32 \(4, 1, 3, 3\) in it and float32 \(5, 1, 3, 3\)"):
         Ensemble.load(path, lambda: UNet(1, 3, widths=(5, 6)))
-    from medlearn.nets.files import write_tensors
+    from medlearn.base.files import write_tensors
 
     write_tensors(path, MAKERS["U-Net"]().state_dict(), {"step": 1})
     with refused("expected an ensemble that `save` wrote, got another file of weights"):

@@ -1,0 +1,29 @@
+"""Names that torch keeps to itself, and why each is used: the one place to look when a new torch breaks something.
+
+Tried with torch 2.11 and 2.13. `tests/base/test_private.py` says which name is gone.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Generator
+from torch.utils._python_dispatch import TorchDispatchMode              # to see each operation: torch documents no other way
+from torch.utils._pytree import tree_leaves, tree_map                   # tensors inside an operation's arguments
+from torch.utils.weak import WeakTensorKeyDictionary                    # notes about tensors, which do not keep them alive
+
+__all__ = ["TorchDispatchMode", "WeakTensorKeyDictionary", "mps_generator", "onednn_has_bfloat16",
+           "processor_has_bfloat16", "tree_leaves", "tree_map"]
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16: torch has no public question for it."""
+    return any(getattr(torch.cpu, test, bool)() for test in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def onednn_has_bfloat16() -> bool:
+    """Whether oneDNN uses it: ONEDNN_MAX_CPU_ISA may forbid it, and bfloat16 is then imitated, ten times slower."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def mps_generator() -> Generator:
+    """The generator that Apple's GPU draws from."""
+    return torch.mps._get_default_mps_generator()

@@ -1,0 +1,158 @@
+r"""What the rooms refuse at the door: one wording, `name: expected this, got that`, and one cost for each look.
+
+Every function returns what it was given, in the form that the room computes with, or refuses it: TypeError for another
+kind of thing, ValueError for a shape or a value that cannot be.
+"""
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)     # torch computes with no others
+_DTYPES = {"float": "a float tensor", "int64": "an int64 tensor", "integer": "an integer tensor", "bool": "a bool tensor"}
+
+
+def kind_of(value: Any) -> str:
+    """What came, for a refusal: `torch.float32 of shape (2, 3)`, or the type's name."""
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def check_tensor(name: str, value: Tensor, *, dtype: str, shape: str = "", space: Sequence[int] = (2, 3)) -> Tensor:
+    r"""Refuses what is no tensor of this kind, with these axes.
+
+    `dtype`: "float", "int64", "integer" or "bool". `shape`: as the docstrings write it, `"(B, C, *S)"`: a letter for
+    each axis and `*S` for axes of space, of which there are as many as `space` says; without one, any shape will do.
+    """
+    wanted = " ".join(filter(None, [_DTYPES[dtype], shape]))
+    if not isinstance(value, Tensor) or _is_unusual(value) or not _is(value.dtype, dtype):
+        raise TypeError(f"{name}: expected {wanted}, got {_kind(value)}")
+    if shape and value.ndim not in _lengths(shape, space):
+        axes = f" with {_either(space)} axes of space" if "*S" in shape else ""
+        raise ValueError(f"{name}: expected {shape}{axes}, got shape {tuple(value.shape)}")
+    return value
+
+
+def check_shape(name: str, value: Tensor, shape: Sequence[int], *, because: str = "") -> Tensor:
+    """Refuses another shape; `because` says what it has to go with."""
+    if tuple(value.shape) != tuple(shape):
+        raise ValueError(f"{name}: expected shape {tuple(shape)}{because and ' ' + because}, got {tuple(value.shape)}")
+    return value
+
+
+def check_same(name: str, value: Tensor, *, like: Tensor, whose: str = "") -> Tensor:
+    """Refuses what has not the shape of another tensor, or lies on another device; `whose` names the other."""
+    if value.shape != like.shape or value.device != like.device:
+        raise ValueError(f"{name}: expected shape {tuple(like.shape)} on {like.device}{whose and f', as {whose} has'}, "
+                         f"got {tuple(value.shape)} on {value.device}")
+    return value
+
+
+def check_finite(name: str, value: Tensor, *, least: float = -math.inf, most: float = math.inf, hint: str = "") -> Tensor:
+    """Refuses NaN, infinities and what is outside `least..most`, in one look at the extremes; `hint` says more."""
+    if value.numel() == 0:
+        return value
+    low, high = (bound.item() for bound in value.detach().aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name}: expected finite numbers, got a range of {low:.4g} to {high:.4g}")
+    if low < least or high > most:
+        raise ValueError(f"{name}: expected {_within(least, most)}, got {low if low < least else high:.4g}"
+                         f"{hint and '. ' + hint}")
+    return value
+
+
+def check_holds(name: str, value: Tensor, holds: Tensor, *, expected: str) -> Tensor:
+    """Refuses the first value for which something that must hold does not; NaN holds nothing."""
+    if not holds.all():
+        wrong = value.broadcast_to(holds.shape)[~holds].flatten()[0].item()
+        raise ValueError(f"{name}: expected {expected}, got {wrong:.4g}")
+    return value
+
+
+def check_labels(name: str, labels: Tensor, *, classes: int | None = None, ignore_index: int | None = None) -> Tensor:
+    """Refuses labels outside 0..classes-1, or below 0 where no number of classes is given; but for `ignore_index`."""
+    if labels.numel() == 0:
+        return labels
+    low, high = (bound.item() for bound in labels.aminmax())
+    if low >= 0 and (classes is None or high < classes):
+        return labels
+    wrong = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        wrong &= labels != ignore_index
+    if wrong.any():
+        expected = "0 or more" if classes is None else f"0..{classes - 1} for {classes} classes"
+        ignored = "" if ignore_index is None else f" or ignore_index = {ignore_index}"
+        raise ValueError(f"{name}: expected labels of {expected}{ignored}, got {labels[wrong][0].item()}")
+    return labels
+
+
+def check_number(name: str, value: Real, *, least: float = -math.inf, most: float = math.inf,
+                 above: float = -math.inf, below: float = math.inf, unit: str = "") -> float:
+    """Refuses what is no finite number from `least` to `most`, or between `above` and `below`, which are excluded."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not (least <= value <= most and above < value < below) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected {_within(least, most, above, below)}{unit and ' ' + unit}, got {value!r}")
+    return float(value)
+
+
+def check_whole(name: str, value: Integral, *, least: int = 0, most: float = math.inf) -> int:
+    """Refuses what is no whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name}: expected a whole number, {_within(least, most)}, got {value}")
+    return operator.index(value)
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """Refuses what is none of a few."""
+    if isinstance(value, bool) or value not in choices:
+        raise ValueError(f"{name}: expected {_either(list(map(_quoted, choices)))}, got {value!r}")
+    return value
+
+
+def _is(dtype: torch.dtype, kind: str) -> bool:
+    return dtype.is_floating_point if kind == "float" else dtype in {
+        "int64": (torch.int64,), "bool": (torch.bool,), "integer": INTEGERS}[kind]
+
+
+def _is_unusual(value: Tensor) -> bool:
+    return value.is_nested or value.is_quantized or value.layout != torch.strided
+
+
+def _lengths(shape: str, space: Sequence[int]) -> list[int]:
+    axes = [axis for axis in shape.strip("()").replace(" ", "").split(",") if axis]
+    plain = sum(not axis.startswith("*") for axis in axes)
+    return [plain + n for n in space] if len(axes) > plain else [plain]
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor) and _is_unusual(value):
+        return "a nested tensor" if value.is_nested else f"a tensor of layout {value.layout} and {value.dtype}"
+    return kind_of(value)
+
+
+def _either(options: Sequence[Any]) -> str:
+    *first, last = map(str, options)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _quoted(choice: Any) -> str:
+    return f'"{choice}"' if isinstance(choice, str) else str(choice)
+
+
+def _within(least: float, most: float, above: float = -math.inf, below: float = math.inf) -> str:
+    bounds = [f"{text} {bound:g}" for text, bound in (("above", above), ("below", below)) if math.isfinite(bound)]
+    if math.isfinite(least) and math.isfinite(most):
+        bounds.insert(0, f"{least:g}..{most:g}")
+    elif math.isfinite(least):
+        bounds.insert(0, f"{least:g} or more")
+    elif math.isfinite(most):
+        bounds.insert(0, f"at most {most:g}")
+    return " and ".join(bounds) or "a finite number"
