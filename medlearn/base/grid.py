@@ -47,7 +47,7 @@ class Grid:
         0.00025
         """
         spacing = as_spacing(spacing_mm, (len(shape), 3))
-        return cls(shape, np.diag([*spacing, *[1.0] * (4 - len(spacing))]))
+        return cls(tuple(shape), np.diag([*spacing, *[1.0] * (4 - len(spacing))]))
 
     @property
     def dim(self) -> int:

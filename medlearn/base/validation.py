@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,7 +92,7 @@ def check_labels(name: str, labels: Tensor, *, classes: int | None = None, ignor
     return labels
 
 
-def check_number(name: str, value: Real, *, least: float = -math.inf, most: float = math.inf,
+def check_number(name: str, value: float | np.number, *, least: float = -math.inf, most: float = math.inf,
                  above: float = -math.inf, below: float = math.inf, unit: str = "") -> float:
     """Refuses what is no finite number from `least` to `most`, or between `above` and `below`, which are excluded."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -101,7 +102,7 @@ def check_number(name: str, value: Real, *, least: float = -math.inf, most: floa
     return float(value)
 
 
-def check_whole(name: str, value: Integral, *, least: int = 0, most: float = math.inf) -> int:
+def check_whole(name: str, value: int | np.integer, *, least: int = 0, most: float = math.inf) -> int:
     """Refuses what is no whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a whole number, got {value!r}")
