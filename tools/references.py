@@ -16,7 +16,8 @@ from chapters import Repository, documents, front_matter, source
 from myst import directives
 from studies import Spread, all_quantities, quoted
 
-API_PAGE = "book/reference/api"
+REFERENCE = "book/reference"                        # a page for each room
+TOGETHER = ("claims", "checks", "runtime")          # and one for what every chapter uses
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class References:
         return _authors(people), entry.fields["year"], Place(page, f"cite-{key}", key)
 
     def code(self, name: str) -> Place:
-        """A name of the package, on the page of its functions."""
-        return Place(API_PAGE, name, f"`{name}`")
+        """A name of the package, on the page of its room."""
+        _, room, *rest = name.split(".")
+        return Place(f"{REFERENCE}/{room if rest and room not in TOGETHER else 'book'}", name, f"`{name}`")
 
     def quoted(self, text: str) -> str:
         """A number of a study, with its range: what the role {study} shows."""

@@ -4,7 +4,6 @@ Whatever it finds wrong it says as a warning with file and line, and the build c
 """
 from __future__ import annotations
 
-import re
 import sys
 import typing
 from pathlib import Path
@@ -21,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chapters import orphans, repository  # noqa: E402
 from claim_boxes import (  # noqa: E402
     Claims, ClaimsList, box_claims, code_cells, forget_claims, merge_claims, write_claims)
+from docstrings import as_rst  # noqa: E402
 from execute import cache_path  # noqa: E402
 from lint import claim_problems  # noqa: E402
 from studies import all_quantities, quoted  # noqa: E402
@@ -80,20 +80,6 @@ def study_role(name, rawtext, text, lineno, inliner, options=None, content=None)
 def exact_role(name, rawtext, text, lineno, inliner, options=None, content=None):
     """{exact}`0.1 %`: a number that no run can change; it is shown as it stands."""
     return [nodes.Text(text)], []
-
-
-# Reference ----------------------------------------------------------------------------------------------------------
-
-FIELDS = re.compile(r"(?<=[.:)])\s(?=(?:Shapes|Units|Errors|Source|Sources): )|(?<=\.)\s(?=Chapters? \d)|"
-                    r"^(?=(?:Shapes|Units|Errors|Source|Sources): )", re.MULTILINE)
-
-
-def as_rst(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
-    """Docstrings are written for `help()`: their code, formulas and fields become reST's."""
-    text = FIELDS.sub("\n\n", "\n".join(lines))
-    text = re.sub(r"(?<![`:])`([^`\n]+)`(?![`_])", r"``\1``", text)
-    text = re.sub(r"\$([^$]+)\$", lambda found: f":math:`{' '.join(found[1].split())}`", text)
-    lines[:] = text.split("\n")
 
 
 def setup(app: Sphinx) -> dict:

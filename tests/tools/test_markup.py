@@ -67,7 +67,9 @@ def translate(book):
     ("{term}`voxel`", f"[voxel]({PAGE}/reference/glossary.html#term-voxel)"),
     ("{term}`overlaps <iou>`", f"[overlaps]({PAGE}/reference/glossary.html#term-IoU)"),
     ("{term}`Probability simplex`", f"[Probability simplex]({PAGE}/reference/glossary.html#term-probability-simplex)"),
-    ("{py:func}`~medlearn.tasks.check_simplex`", f"[`check_simplex`]({PAGE}/reference/api.html#medlearn.tasks.check_simplex)"),
+    ("{py:func}`~medlearn.tasks.check_simplex`", f"[`check_simplex`]({PAGE}/reference/tasks.html#medlearn.tasks.check_simplex)"),
+    ("{py:func}`medlearn.claim`", f"[`medlearn.claim`]({PAGE}/reference/book.html#medlearn.claim)"),
+    ("{py:func}`medlearn.checks.check`", f"[`medlearn.checks.check`]({PAGE}/reference/book.html#medlearn.checks.check)"),
     ("H{sub}`2`O", "H<sub>2</sub>O"),
     ("[words]{.wide}", "words"),
 ])
