@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from medlearn.base.grid import as_affine
 from medlearn.data.scan import Scan, check_grid, grid_affine, grid_axes
 
 TISSUES = ("background", "CSF", "grey matter", "white matter")
@@ -38,21 +39,23 @@ class Brain:
         """The scan's mean intensity in pure white matter (probability above 0.95): what is called 1 on a grid."""
         return self.t1[self.white > 0.95].mean().item()
 
-    def on_grid(self, size: int, *, dim: int = 2, z_mm: float | Sequence[float] | None = None) -> Scan:
+    def on_grid(self, size: int | np.integer, *, dim: int | np.integer = 2,
+                z_mm: float | np.number | Sequence[float] | np.ndarray | None = None) -> Scan:
         r"""The real, undeformed brain on the grid of `BrainCohort`: what a network is tested on and never trained on.
 
-        Shapes: `size` voxels along each of `dim` axes; one image for each `z_mm` (2D), or one volume (3D).
+        Shapes: `size` voxels along each of `dim` axes, 2 or 3; one image for each `z_mm` (2D), or one volume (3D).
         Units: `z_mm` in mm of MNI space, 10 mm when left out. Intensities and probabilities are interpolated
         linearly; labels are then the most probable tissue, as in the cohort. There is no lesion.
         No `z_mm` at all (`[]`) gives an empty scan.
         Errors: ValueError for another `dim`, a `size` below 32, a `z_mm` in 3D, or one that is not finite. Chapter 1.
         """
-        check_grid(size, dim)
+        size, dim = check_grid(size, dim)
         if dim == 3 and z_mm is not None:
             raise ValueError(f"z_mm: expected none in 3D, where the volume holds every slice, got {z_mm!r}")
-        levels = [None] if dim == 3 else np.atleast_1d(np.asarray(10.0 if z_mm is None else z_mm, dtype=float))
-        if dim == 2 and not (levels.ndim == 1 and np.isfinite(levels).all()):
+        levels = np.atleast_1d(np.asarray(10.0 if z_mm is None else z_mm))
+        if levels.ndim != 1 or levels.dtype.kind not in "iuf" or not np.isfinite(levels).all():
             raise ValueError(f"z_mm: expected a height in mm, or several, got {z_mm!r}")
+        levels = [None] if dim == 3 else levels
         points = torch.empty(len(levels), 3, *[size] * dim)
         for point, z in zip(points, levels):
             grid = np.stack(np.meshgrid(*grid_axes(size, dim, z), indexing="ij"))
@@ -91,7 +94,7 @@ def load_mni152() -> Brain:
         with as_file(folder / f"{name}.nii.gz") as path:
             image = nib.load(path)
             arrays[name] = torch.from_numpy(np.asanyarray(image.dataobj).astype(np.float32))
-    affine = np.array(image.affine, dtype=np.float64)
+    affine = as_affine(image.affine)
     if not np.array_equal(affine[:3, :3], np.eye(3)):
         raise ValueError(f"affine: expected 1 mm voxels in RAS order, got\n{affine}")
 

@@ -2,23 +2,23 @@ r"""A cohort without end: subject i of seed s is a function of (s, i), with its 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
-from numbers import Real
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from medlearn.base.validation import check_whole, kind_of
+from medlearn.data._ranges import check_range
 from medlearn.data.brain import load_mni152, most_probable, sample
 from medlearn.data.deformation import Deformation, displace
 from medlearn.data.lesions import PLAQUE, Blobs, Drawn, LesionSpec, Room, draw, place
 from medlearn.data.scan import FIELD_OF_VIEW_MM, Scan, check_grid, grid_affine, grid_axes
-from medlearn.physics.mri import bias_field, rician_noise, spoiled_gradient_echo
+from medlearn.physics.mri import LARGEST_BIAS, bias_field, rician_noise, spoiled_gradient_echo
 
 TISSUE_PARAMETERS = np.array([         # at 3 tesla, of CSF, grey matter, white matter, plaque and mass
     [1.0, 0.82, 0.70, 0.80, 0.92],                      # proton density
@@ -35,6 +35,7 @@ CHUNK_VOXELS = 2 ** 20      # made at a time, which bounds the memory and stays 
 ROOM_SIZE = {2: 80, 3: 52}  # grid of the places where a lesion may be centred: every 2.6 mm, and every 4 mm
 SHALLOWEST_MM = 2.0         # such a place lies at least this deep in the white matter
 DEPTH_MM = 2                # spacing of the map of depths
+LARGEST = {"bias": LARGEST_BIAS, "noise": 100.0}    # with more, the noise is all there is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ class Protocol:
 
     `tr_ms`, `te_ms`, `flip_deg` of the spoiled gradient echo; `bias`, the standard deviation of the logarithm of the
     coil's sensitivity; `noise`, the standard deviation in each channel as a share of white matter's signal.
-    Errors: ValueError for a range that is not one, and as `medlearn.physics.mri`. Chapter 10.
+    Errors: ValueError for a range that is not one, a bias above 2, noise above 100, and as `medlearn.physics.mri`.
+    Chapter 10.
     """
 
     tr_ms: tuple[float, float] = (15.0, 25.0)
@@ -54,10 +56,7 @@ class Protocol:
 
     def __post_init__(self):
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not (isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, Real) for v in value)
-                    and 0 <= value[0] <= value[1] < math.inf):
-                raise ValueError(f"{field.name}: expected (lowest, highest) with 0 <= lowest <= highest, got {value!r}")
+            check_range(field.name, getattr(self, field.name), most=LARGEST.get(field.name, math.inf))
         for te, flip in product(self.te_ms, self.flip_deg):
             spoiled_gradient_echo(1.0, t1_ms=1000.0, t2star_ms=50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
 
@@ -76,27 +75,28 @@ class BrainCohort:
     chronic plaques and tumours. Chapter 1.
     """
 
-    seed: int = 0
-    size: int = 128
-    dim: int = 2
+    seed: int | np.integer = 0
+    size: int | np.integer = 128
+    dim: int | np.integer = 2
     lesions: LesionSpec = LesionSpec()
     protocol: Protocol = Protocol()
 
     def __post_init__(self):
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed: expected a whole number, 0 or more, got {self.seed!r}")
-        check_grid(self.size, self.dim)
+        size, dim = check_grid(self.size, self.dim)
+        for name, value in {"seed": check_whole("seed", self.seed), "size": size, "dim": dim}.items():
+            object.__setattr__(self, name, value)
 
-    def batch(self, indices: Iterable[int] | np.ndarray | Tensor, device: torch.device | str | None = None) -> Scan:
+    def batch(self, indices: Iterable[int | np.integer] | np.ndarray | Tensor, device: torch.device | str | None = None) -> Scan:
         r"""The subjects of these numbers, in this order.
 
         Shapes: as `Scan`; a subject is the same bit for bit in every batch, and on another device up to rounding.
         No number gives an empty scan. Errors: ValueError for a number below 0, TypeError for what is no whole number.
         Chapter 1.
         """
-        indices = [operator.index(i) for i in indices]
-        if any(i < 0 for i in indices):
-            raise ValueError(f"indices: expected numbers of 0 or more, got {min(indices)}")
+        if isinstance(indices, str) or not isinstance(indices, Iterable):
+            raise TypeError(f"indices: expected whole numbers in a row, got {kind_of(indices)}")
+        indices = indices.tolist() if isinstance(indices, (np.ndarray, Tensor)) else indices
+        indices = [check_whole("indices", i) for i in indices]
         device = torch.device(device or "cpu")
         # Apple's GPU cannot interpolate in 3D
         maker = torch.device("cpu") if device.type == "mps" else device

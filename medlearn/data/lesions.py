@@ -4,13 +4,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from medlearn.base.validation import check_number
+from medlearn.data._ranges import check_length, check_range, check_whole_range
 from medlearn.data.scan import FIELD_OF_VIEW_MM
 
 LESIONS = ("none", "plaque", "mass")
@@ -36,8 +37,9 @@ class LesionSpec:
     nearly the share of plaques that touch another. At 0 none does.
     `prevalence`: the wished share of lesion voxels among all voxels of the grid, air included, as the mean over all
     subjects, those without a lesion included. Lesions are left out and sizes scaled to meet it. None leaves both.
-    Errors: ValueError for shares that do not sum to 1, a range that is not one, a number below 1, a size not
-    in 0..60, `touching` outside 0..1, `prevalence` outside 0..0.02 or wished where nobody has a lesion. Chapter 1.
+    Errors: ValueError for shares that do not sum to 1, a range that is not one, a number below 1 (for none at
+    all there is `NO_LESIONS`), a size not in 0..60, `touching` outside 0..1, `prevalence` outside 0..0.02 or wished
+    where nobody has a lesion. Chapter 1.
     """
 
     diagnosis: tuple[float, float, float] = (0.2, 0.5, 0.3)
@@ -49,29 +51,18 @@ class LesionSpec:
     prevalence: float | None = None
 
     def __post_init__(self):
-        for name, length in {"diagnosis": 3, "plaques": 2, "masses": 2, "plaque_mm": 2, "mass_mm": 2}.items():
-            value = getattr(self, name)
-            if not (isinstance(value, Sequence) and len(value) == length and all(isinstance(v, Real) for v in value)):
-                raise ValueError(f"{name}: expected {length} numbers, got {value!r}")
-        if not all(0 <= share <= 1 for share in self.diagnosis) or abs(sum(self.diagnosis) - 1) > 1e-6:
+        check_length("diagnosis", self.diagnosis, 3)
+        shares = [check_number("diagnosis", share, least=0, most=1) for share in self.diagnosis]
+        if abs(sum(shares) - 1) > 1e-6:
             raise ValueError(f"diagnosis: expected three shares (none, plaques only, mass) that sum to 1, "
                              f"got {self.diagnosis}")
         for name in ("plaques", "masses"):
-            low, high = getattr(self, name)
-            if not (isinstance(low, Integral) and isinstance(high, Integral) and 1 <= low <= high):
-                raise ValueError(f"{name}: expected whole numbers (least, largest) with 1 <= least <= largest, "
-                                 f"got {(low, high)}. For no lesion at all there is NO_LESIONS")
+            check_whole_range(name, getattr(self, name), least=1)
         for name in ("plaque_mm", "mass_mm"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high <= LARGEST_MM:
-                raise ValueError(f"{name}: expected diameters (smallest, largest) with 0 < smallest <= largest <= "
-                                 f"{LARGEST_MM} mm, got {(low, high)}")
-        if not (isinstance(self.touching, Real) and 0 <= self.touching <= 1):
-            raise ValueError(f"touching: expected a probability, 0..1, got {self.touching!r}")
+            check_range(name, getattr(self, name), above=0, most=LARGEST_MM)
+        check_number("touching", self.touching, least=0, most=1)
         if self.prevalence is not None:
-            if not (isinstance(self.prevalence, Real) and 0 < self.prevalence <= LARGEST_PREVALENCE):
-                raise ValueError(f"prevalence: expected a share above 0, at most {LARGEST_PREVALENCE}, or None, "
-                                 f"got {self.prevalence!r}")
+            check_number("prevalence", self.prevalence, above=0, most=LARGEST_PREVALENCE)
             if self.diagnosis[0] == 1:
                 raise ValueError(f"prevalence: expected None where no subject has a lesion, got {self.prevalence}")
 

@@ -5,15 +5,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from medlearn.physics._inputs import check_image, check_not_negative, check_number
-from medlearn.physics.projection import PIXEL_RANGE_MM, ParallelBeam
-from medlearn.tasks import kind_of
+from medlearn.base.grid import Grid
+from medlearn.base.validation import (check_finite, check_holds, check_number, check_shape, check_tensor, check_whole,
+                                      kind_of)
+from medlearn.physics.projection import ParallelBeam, pixel_width
 
 WIDTH_MM = 200.0                # of the square in which a phantom lies
+LOUDEST_DB = 200.0              # of an echo above the tissue's
 
 # value, half axes along x and y, centre, turn: of the square's half width, and in degrees
 _SHEPP_LOGAN = (
@@ -50,30 +53,24 @@ class Ellipses:
     angle_deg: Float[Tensor, "b n"]
 
     def __post_init__(self):
-        if not isinstance(self.value, Tensor) or self.value.ndim != 2:
-            raise ValueError(f"value: expected (B, n), got {kind_of(self.value)}")
+        check_tensor("value", self.value, dtype="float", shape="(B, n)")
         shape = tuple(self.value.shape)
         expected = {"value": shape, "half_axes_mm": (*shape, 2), "centre_mm": (*shape, 2), "angle_deg": shape}
         for name, want in expected.items():
-            part = getattr(self, name)
-            if not isinstance(part, Tensor) or not part.is_floating_point():
-                raise TypeError(f"{name}: expected a float tensor, got {kind_of(part)}")
-            if tuple(part.shape) != want:
-                raise ValueError(f"{name}: expected shape {want} to go with the values, got {tuple(part.shape)}")
-            if not part.isfinite().all():
-                raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
-        if (self.half_axes_mm <= 0).any():
-            raise ValueError(f"half_axes_mm: expected positive lengths, got {self.half_axes_mm.min().item():.4g}")
+            part = check_tensor(name, getattr(self, name), dtype="float")
+            check_finite(name, check_shape(name, part, want, because="to go with the values"))
+        check_holds("half_axes_mm", self.half_axes_mm, self.half_axes_mm > 0, expected="lengths above 0")
 
-    def image(self, size: int, pixel_mm: float, *, samples: int = 4) -> Float[Tensor, "b 1 n n"]:
+    def image(self, size: int | np.integer, pixel_mm: float | np.number | Grid, *,
+              samples: int | np.integer = 4) -> Float[Tensor, "b 1 n n"]:
         r"""The phantoms on a grid of `size` x `size` pixels, each the mean over `samples` x `samples` points within it.
 
-        Shapes: `(B, 1, N, N)`. Units: the values'; `pixel_mm` is the width of a pixel.
-        Errors: ValueError for sizes or samples below 1, a pixel outside 0.001..100 mm. Chapter 9.
+        Shapes: `(B, 1, N, N)`. Units: the values'; `pixel_mm` is the width of a pixel, or the image's `Grid`.
+        Errors: ValueError for sizes or samples below 1, a pixel outside 0.001..100 mm, a grid of another size.
+        Chapter 9.
         """
-        _check_count("size", size)
-        _check_count("samples", samples)
-        check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
+        size, samples = check_whole("size", size, least=1), check_whole("samples", samples, least=1)
+        pixel_mm = pixel_width(pixel_mm, (size, size))
         fine = size * samples
         at = (torch.arange(fine).to(self.value) - (fine - 1) / 2) * (pixel_mm / samples)
         image = self.value.new_zeros(len(self.value), fine, fine)
@@ -115,7 +112,7 @@ class Ellipses:
                    [at_grid(place) for place in self.centre_mm[:, i].T], at_grid(torch.deg2rad(self.angle_deg[:, i])))
 
 
-def shepp_logan(width_mm: float = WIDTH_MM, visible: bool = False) -> Ellipses:
+def shepp_logan(width_mm: float | np.number = WIDTH_MM, visible: bool = False) -> Ellipses:
     r"""The head of Shepp and Logan in a square of this width: skull, brain, ventricles and lesions.
 
     Shapes: one phantom of ten ellipses; x runs to its right, y to its front.
@@ -125,14 +122,15 @@ def shepp_logan(width_mm: float = WIDTH_MM, visible: bool = False) -> Ellipses:
     Errors: ValueError for a width outside 1..10000 mm.
     Source: Shepp and Logan 1974, table 1, doi:10.1109/TNS.1974.6499235; Toft 1996, table B.3. Chapter 9.
     """
-    check_number("width_mm", width_mm, 1, 10000, "mm")
+    width_mm = check_number("width_mm", width_mm, least=1, most=10000, unit="mm")
     value, a, b, x, y, angle = torch.tensor(_SHEPP_LOGAN).T
     half = width_mm / 2
     return Ellipses((torch.tensor(_VISIBLE) if visible else value)[None], torch.stack([a, b], -1)[None] * half,
                     torch.stack([x, y], -1)[None] * half, angle[None])
 
 
-def random_ellipses(batch: int, inserts: int = 8, *, width_mm: float = WIDTH_MM, generator: Generator) -> Ellipses:
+def random_ellipses(batch: int | np.integer, inserts: int | np.integer = 8, *, width_mm: float | np.number = WIDTH_MM,
+                    generator: Generator) -> Ellipses:
     r"""Bodies of water with inserts: what a network may learn from, while `shepp_logan` tests it.
 
     Shapes: `batch` phantoms of a body and `inserts` ellipses within it, which may overlap.
@@ -140,9 +138,8 @@ def random_ellipses(batch: int, inserts: int = 8, *, width_mm: float = WIDTH_MM,
     No batch gives none, no insert a body alone.
     Errors: ValueError for negative numbers, a width outside 1..10000 mm; TypeError without a generator. Chapter 9.
     """
-    _check_count("batch", batch, least=0)
-    _check_count("inserts", inserts, least=0)
-    check_number("width_mm", width_mm, 1, 10000, "mm")
+    batch, inserts = check_whole("batch", batch), check_whole("inserts", inserts)
+    width_mm = check_number("width_mm", width_mm, least=1, most=10000, unit="mm")
     half = width_mm / 2
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -161,20 +158,25 @@ def random_ellipses(batch: int, inserts: int = 8, *, width_mm: float = WIDTH_MM,
                     torch.cat([torch.zeros_like(body), centre], 1) * half, turn)
 
 
-def cysts(size: int, pixel_mm: float, *,
-          levels_db: Sequence[float] = (-math.inf, -12, -6, 6, 12)) -> Float[Tensor, "1 1 n n"]:
+def cysts(size: int | np.integer, pixel_mm: float | np.number | Grid, *,
+          levels_db: Sequence[float] | np.ndarray | Tensor = (-math.inf, -12, -6, 6, 12)) -> Float[Tensor, "1 1 n n"]:
     r"""A block of tissue with a column of discs, $10^{L / 20}$ as strong an echo as the tissue: for ultrasound.
 
     Shapes: `(1, 1, N, N)`; the discs stand along the first axis, in the order of their levels, a third of the height
     that each has to itself wide. Units: echo amplitude, 1 in the tissue; levels in dB; -inf is a cyst, without any
-    echo. No level gives tissue alone. Errors: ValueError for a size below 1, a pixel outside 0.001..100 mm, a level of NaN
-    or +inf. Chapter 11.
+    echo. No level gives tissue alone. Errors: ValueError for a size below 1, a pixel outside 0.001..100 mm, a grid of
+    another size, a level of NaN or above 200 dB.
+    Chapter 11.
     """
-    _check_count("size", size)
-    check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
-    levels = torch.tensor(list(levels_db), dtype=torch.float32)
-    if not (levels < math.inf).all():
-        raise ValueError(f"levels_db: expected levels in dB, or -inf for a cyst, got {tuple(levels_db)}")
+    size = check_whole("size", size, least=1)
+    pixel_mm = pixel_width(pixel_mm, (size, size))
+    if isinstance(levels_db, str) or not hasattr(levels_db, "__len__"):
+        raise TypeError(f"levels_db: expected levels in dB in a row, got {kind_of(levels_db)}")
+    levels = levels_db.tolist() if isinstance(levels_db, (np.ndarray, Tensor)) else list(levels_db)
+    for level in levels:
+        if level != -math.inf:                              # which is a cyst
+            check_number("levels_db", level, most=LOUDEST_DB, unit="dB")
+    levels = torch.tensor(levels, dtype=torch.float32)
     step = size * pixel_mm / max(len(levels), 1)
     along = (torch.arange(len(levels)) - (len(levels) - 1) / 2) * step
     discs = Ellipses((10 ** (levels / 20) - 1)[None], torch.full((1, len(levels), 2), step / 3),
@@ -182,7 +184,8 @@ def cysts(size: int, pixel_mm: float, *,
     return (1 + discs.image(size, pixel_mm)).clamp_min(0)
 
 
-def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float, *, generator: Generator) -> Float[Tensor, "b c *s"]:
+def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float | np.number, *,
+               generator: Generator) -> Float[Tensor, "b c *s"]:
     r"""The scatterers in a voxel, $\sum_{j=1}^N a_j$, with $N \sim \mathrm{Poisson}(\rho)$ and $a_j$ Gaussian.
 
     $a_j$ has mean 0 and variance $\mathrm{echo}^2 / \rho$, so `echo` is the root mean square of the sum.
@@ -195,9 +198,9 @@ def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float, *, generator: Ge
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; few scatterers, Jakeman and Pusey 1976,
     doi:10.1109/TAP.1976.1141451. Chapter 11.
     """
-    check_image("echo", echo)
-    check_not_negative("echo", echo, "A standardised (z-scored) image is no echo amplitude")
-    check_number("per_voxel", per_voxel, 1e-6, 1e6)
+    check_tensor("echo", echo, dtype="float", shape="(B, C, *S)")
+    check_finite("echo", echo, least=0, hint="A standardised (z-scored) image is no echo amplitude")
+    per_voxel = check_number("per_voxel", per_voxel, least=1e-6, most=1e6)
     sum_of_one = _random(torch.randn, echo.shape, generator)
     number = torch.poisson(torch.full_like(sum_of_one, per_voxel), generator)
     # the sum of N Gaussian amplitudes is Gaussian, sqrt(N) as wide
@@ -208,8 +211,3 @@ def _random(draw, shape: Sequence[int], generator: Generator) -> Tensor:
     if not isinstance(generator, Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
     return draw(*shape, generator=generator, device=generator.device)
-
-
-def _check_count(name: str, value: int, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: expected a whole number of {least} or more, got {value!r}")

@@ -4,16 +4,23 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from medlearn.base.grid import Grid, as_affine
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_choice, check_finite, check_holds, check_shape, check_tensor, check_whole
 
 FIELD_OF_VIEW_MM = 208.0            # holds every head of the cohort with a margin
 CENTRE_MM = (0.0, -17.0, 5.0)       # middle of the brain in MNI space
 SLICE_THICKNESS_MM = 1.0            # a slice is read from a 1 mm template
 SMALLEST_SIZE = 32                  # 6.5 mm a voxel; with larger ones the cortex is gone
+SPREAD = (1e-15, 1e15)              # of an image's values: the squares of others have no place in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +34,7 @@ class Scan:
     `tissue` is 0 background, 1 CSF, 2 grey, 3 white matter (the tissue a lesion sits in, where there is one);
     `lesion` 0 none, 1 plaque, 2 mass; `instance` 0 or 1..n without gaps in each image.
     `len(scan)` is B, `scan[2:5]` or `scan[[0, 3]]` is a smaller batch, and so is `scan[2]` (of one).
-    Errors: ValueError when the shapes do not belong together. Chapter 1.
+    Errors: TypeError for another dtype, ValueError when the shapes do not belong together. Chapter 1.
     """
 
     image: Float[Tensor, "b 1 *s"]
@@ -37,17 +44,40 @@ class Scan:
     affine: Float[Tensor, "b 4 4"]
 
     def __post_init__(self):
-        batch, space = self.image.shape[0], tuple(self.image.shape[2:])
+        check_tensor("image", self.image, dtype="float", shape="(B, 1, *S)")
+        batch, _, *space = self.image.shape
         expected = {"image": (batch, 1, *space), "affine": (batch, 4, 4)}
         for field in fields(self):
-            want, got = expected.get(field.name, (batch, *space)), tuple(getattr(self, field.name).shape)
-            if got != want:
-                raise ValueError(f"{field.name}: expected shape {want} to go with the image, got {got}")
+            part = check_tensor(field.name, getattr(self, field.name),
+                                dtype="float" if field.name in expected else "int64")
+            check_shape(field.name, part, expected.get(field.name, (batch, *space)), because="to go with the image")
 
     @property
     def diagnosis(self) -> Int64[Tensor, "b"]:
         """What a report would say of each image: 0 no lesion, 1 plaques only, 2 a mass is present."""
         return self.lesion.flatten(1).amax(dim=1) if len(self) else self.lesion.new_zeros(0)
+
+    @property
+    def grids(self) -> list[Grid]:
+        """The grid of each image: its spacing in mm, the volume of a voxel, which way round it is."""
+        return [Grid(tuple(self.image.shape[2:]), as_affine(affine)) for affine in self.affine]
+
+    def samples(self, target: Literal["tissue", "lesion", "instance", "diagnosis"] = "tissue") -> TensorDataset:
+        r"""What `medlearn.train.fit` trains on: for each image the pair (standardised image, labels).
+
+        Shapes: `samples[i]` is an image `(C, *S)` and its labels `(*S)`, or a number of those without axes where the
+        `target` is the diagnosis; `samples[2:5]` are three of each. Units: none, as of `standardise`.
+        No image gives no sample, which `fit` refuses. Errors: ValueError for another target, and as `standardise`.
+        Chapter 5.
+
+        >>> from medlearn.data import BrainCohort
+        >>> samples = BrainCohort(size=32).batch(range(4)).samples("lesion")
+        >>> image, labels = samples[0]
+        >>> len(samples), image.shape, labels.shape
+        (4, torch.Size([1, 32, 32]), torch.Size([32, 32]))
+        """
+        check_choice("target", target, ["tissue", "lesion", "instance", "diagnosis"])
+        return TensorDataset(standardise(self.image), getattr(self, target))
 
     def to(self, device: torch.device | str) -> Scan:
         # Apple's GPU knows no double precision, which the affine has elsewhere
@@ -57,8 +87,11 @@ class Scan:
     def __len__(self) -> int:
         return self.image.shape[0]
 
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Scan:
-        index = index if isinstance(index, (slice, list, tuple, Tensor, range)) else [operator.index(index)]
+    def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> Scan:
+        if isinstance(index, np.ndarray):
+            index = torch.from_numpy(index)
+        several = index.ndim == 1 if isinstance(index, Tensor) else isinstance(index, (slice, list, tuple, range))
+        index = index if several else [operator.index(index)]
         index = list(index) if isinstance(index, (tuple, range)) else index
         return Scan(*(getattr(self, field.name)[index] for field in fields(self)))
 
@@ -66,18 +99,31 @@ class Scan:
 def standardise(image: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
     r"""A network's input: $(x - \mathrm{mean}(x)) / \mathrm{std}(x)$, each channel of each image by itself.
 
-    Shapes: as the input. Units: none left, which is why physical noise has to be added before.
-    A constant image becomes zeros. Errors: ValueError for anything but a float image with two or three axes of space.
+    Shapes: as the `image`. Units: none left, which is why physical noise has to be added before.
+    A constant channel becomes zeros, whatever the constant; no image gives none.
+    Errors: TypeError for what is no float tensor; ValueError for other axes than two or three of space, NaN, and for
+    values further apart than 1e15, of which one is no intensity but what a file fills gaps with: put the background's
+    there.
     Chapter 1.
+
+    >>> standardise(torch.tensor([[[[1.0, 3.0]], [[7.0, 7.0]]]])).flatten()
+    tensor([-1.,  1.,  0.,  0.])
     """
-    if image.ndim not in (4, 5) or not image.is_floating_point():
-        raise ValueError(f"image: expected a float (B, C, *S) with 2 or 3 axes of space, "
-                         f"got {tuple(image.shape)} {image.dtype}")
+    check_tensor("image", image, dtype="float", shape="(B, C, *S)")
+    if image.numel() == 0:
+        return image
     space = tuple(range(2, image.ndim))
-    x = image.float() if image.dtype in (torch.float16, torch.bfloat16) else image
-    centred = x - x.mean(dim=space, keepdim=True)
-    deviation = centred.square().mean(dim=space, keepdim=True).sqrt()
-    return (centred / deviation.clamp_min(torch.finfo(x.dtype).tiny)).to(image.dtype)
+    x = at_least_float32(image)
+    low, high = x.detach().amin(space, keepdim=True), x.detach().amax(space, keepdim=True)
+    check_finite("image", torch.stack([low, high]))
+    spread = high - low
+    constant = spread == 0
+    check_holds("image", spread, constant | (spread >= SPREAD[0]) & (spread <= SPREAD[1]),
+                expected=f"a constant, or values that are {SPREAD[0]:g}..{SPREAD[1]:g} apart")
+    # the mean of equal numbers is not always that number
+    centred = x - torch.where(constant, low, x.mean(dim=space, keepdim=True))
+    variance = centred.square().mean(dim=space, keepdim=True)
+    return (centred / torch.where(constant, 1, variance).sqrt()).to(image.dtype)
 
 
 def grid_axes(size: int, dim: int, z_mm: float | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,8 +143,5 @@ def grid_affine(size: int, dim: int, z_mm: float | None = None) -> np.ndarray:
     return affine
 
 
-def check_grid(size: int, dim: int) -> None:
-    if isinstance(dim, bool) or dim not in (2, 3):
-        raise ValueError(f"dim: expected 2 or 3, got {dim!r}")
-    if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST_SIZE:
-        raise ValueError(f"size: expected a whole number of voxels, at least {SMALLEST_SIZE}, got {size!r}")
+def check_grid(size: int | np.integer, dim: int | np.integer) -> tuple[int, int]:
+    return check_whole("size", size, least=SMALLEST_SIZE), check_whole("dim", dim, least=2, most=3)

@@ -3,18 +3,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from medlearn.physics._inputs import at_least_float32, check_image, check_not_negative, check_number, over_image
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_number, check_whole
+from medlearn.physics._parameters import Number, check_image, over_image
 
 NO_AMPLITUDE = ("An image in dB or a standardised (z-scored) one is no amplitude: take the envelope as it was before "
                 "the logarithm, 10 ** (db / 20)")
 
 
-def gaussian_filter(image: Float[Tensor, "b c *s"], width_voxels: float) -> Float[Tensor, "b c *s"]:
+def gaussian_filter(image: Float[Tensor, "b c *s"], width_voxels: Number) -> Float[Tensor, "b c *s"]:
     r"""The linear filter $G_w * x$: a Gaussian of sd w, cut off at 4 w, the border repeated outside.
 
     Shapes: as the image. Units: `width_voxels` in voxels; 0 leaves the image. No image gives none.
@@ -22,12 +25,12 @@ def gaussian_filter(image: Float[Tensor, "b c *s"], width_voxels: float) -> Floa
     As in `scipy.ndimage`, with `mode="nearest"`. Chapter 11.
     """
     check_image("image", image)
-    check_number("width_voxels", width_voxels, 0, 50, "voxels")
+    width_voxels = check_number("width_voxels", width_voxels, least=0, most=50, unit="voxels")
     return blur(at_least_float32(image), gaussian_kernel(width_voxels)).to(image.dtype)
 
 
-def homomorphic_filter(amplitude: Float[Tensor, "b c *s"], width_voxels: float, *,
-                       floor_db: float = -100.0) -> Float[Tensor, "b c *s"]:
+def homomorphic_filter(amplitude: Float[Tensor, "b c *s"], width_voxels: Number, *,
+                       floor_db: Number = -100.0) -> Float[Tensor, "b c *s"]:
     r"""$\exp(G_w * \log a)$: the logarithm makes speckle additive, a linear filter removes it, the exponential returns.
 
     Shapes: as the amplitude. Units: the amplitude's; `width_voxels` as `gaussian_filter`.
@@ -39,8 +42,8 @@ def homomorphic_filter(amplitude: Float[Tensor, "b c *s"], width_voxels: float, 
     Source: Oppenheim et al. 1968, doi:10.1109/PROC.1968.6570. Chapter 11.
     """
     check_amplitude(amplitude)
-    check_number("width_voxels", width_voxels, 0, 50, "voxels")
-    check_number("floor_db", floor_db, -300, -20, "dB")
+    width_voxels = check_number("width_voxels", width_voxels, least=0, most=50, unit="voxels")
+    floor_db = check_number("floor_db", floor_db, least=-300, most=-20, unit="dB")
     if amplitude.numel() == 0:
         return amplitude
     a = at_least_float32(amplitude)
@@ -50,8 +53,8 @@ def homomorphic_filter(amplitude: Float[Tensor, "b c *s"], width_voxels: float, 
     return torch.where(peak > 0, smooth, 0).to(amplitude.dtype)
 
 
-def lee_filter(amplitude: Float[Tensor, "b c *s"], window: int = 7, *,
-               variation: float = 0.5227) -> Float[Tensor, "b c *s"]:
+def lee_filter(amplitude: Float[Tensor, "b c *s"], window: int | np.integer = 7, *,
+               variation: Number = 0.5227) -> Float[Tensor, "b c *s"]:
     r"""$\bar z + k (z - \bar z)$, $k = v_x / (v_x + \bar z^2 u^2)$, $v_x = (v_z + \bar z^2) / (1 + u^2) - \bar z^2$.
 
     $\bar z$ and $v_z$ are the mean and the variance in the window about the voxel; u is the speckle's own `variation`,
@@ -63,8 +66,8 @@ def lee_filter(amplitude: Float[Tensor, "b c *s"], window: int = 7, *,
     Source: Lee 1980, doi:10.1109/TPAMI.1980.4766994. Chapter 11.
     """
     check_amplitude(amplitude)
-    _check_window(window)
-    check_number("variation", variation, 0, 2)
+    window = _odd_window(window)
+    variation = check_number("variation", variation, least=0, most=2)
     z = at_least_float32(amplitude)
     box = [1 / window] * window
     mean = blur(z, box)
@@ -75,7 +78,7 @@ def lee_filter(amplitude: Float[Tensor, "b c *s"], window: int = 7, *,
     return (mean + gain * (z - mean)).to(amplitude.dtype)
 
 
-def median_filter(image: Float[Tensor, "b c *s"], window: int = 5) -> Float[Tensor, "b c *s"]:
+def median_filter(image: Float[Tensor, "b c *s"], window: int | np.integer = 5) -> Float[Tensor, "b c *s"]:
     r"""$\mathrm{med}_{v \in W} x_v$, the middle value of the window, the same before the logarithm as after.
 
     Shapes: as the image. Units: the image's; `window` in voxels, odd. The border is repeated outside.
@@ -84,7 +87,7 @@ def median_filter(image: Float[Tensor, "b c *s"], window: int = 5) -> Float[Tens
     Source: Tukey 1977, Exploratory Data Analysis, ch. 7. Chapter 11.
     """
     check_image("image", image)
-    _check_window(window)
+    window = _odd_window(window)
     if image.numel() == 0:
         return image
     filtered = []
@@ -119,14 +122,14 @@ def blur(image: Tensor, kernel: list[float], *, pad: bool = True) -> Tensor:
 
 
 def check_amplitude(amplitude: Tensor) -> None:
-    check_image("amplitude", amplitude)
-    check_not_negative("amplitude", amplitude, NO_AMPLITUDE)
+    check_image("amplitude", amplitude, least=0, hint=NO_AMPLITUDE)
 
 
 def _pad(image: Tensor, width: int) -> Tensor:
     return F.pad(image, [width] * 2 * (image.ndim - 2), mode="replicate")
 
 
-def _check_window(window: int) -> None:
-    if isinstance(window, bool) or not isinstance(window, int) or window % 2 == 0 or not 1 <= window <= 99:
-        raise ValueError(f"window: expected an odd number of voxels in 1..99, got {window!r}")
+def _odd_window(window: int | np.integer) -> int:
+    if check_whole("window", window, least=1, most=99) % 2 == 0:
+        raise ValueError(f"window: expected an odd number of voxels, got {window}")
+    return int(window)

@@ -5,44 +5,52 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Generator, Tensor
 
-from medlearn.physics._inputs import (at_least_float32, check_finite, check_holds, check_not_negative, check_number,
-                                      normal, numbers, over_image, per_image)
-from medlearn.tasks import kind_of
+from medlearn.base.precision import at_least_float32
+from medlearn.base.random import normal
+from medlearn.base.validation import (check_finite, check_holds, check_number, check_tensor, check_whole, kind_of)
+from medlearn.physics._parameters import Number, Numbers, PerImage, common_dtype, numbers, over_image, per_image
 
-def spoiled_gradient_echo(proton_density: float | Float[Tensor, "..."], *, t1_ms: float | Float[Tensor, "..."],
-                          t2star_ms: float | Float[Tensor, "..."], tr_ms: float | Float[Tensor, "..."],
-                          te_ms: float | Float[Tensor, "..."],
-                          flip_deg: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+LARGEST_BIAS = 2.0      # standard deviation of the field's logarithm: about a factor of a thousand within the image
+
+
+def spoiled_gradient_echo(proton_density: Numbers, *, t1_ms: Numbers, t2star_ms: Numbers, tr_ms: Numbers,
+                          te_ms: Numbers, flip_deg: Numbers) -> Float[Tensor, "..."]:
     r"""The steady-state signal $\rho \sin\alpha \, \frac{1 - E_1}{1 - E_1 \cos\alpha} \, e^{-TE/T_2^*}$, with $E_1 = e^{-TR/T_1}$.
 
     Shapes: numbers or tensors that broadcast together, so that a subject or a voxel may have its own parameters.
-    Units: times in ms, the flip angle in degrees, the signal in units of the proton density.
+    Units: the times `t1_ms`, `t2star_ms`, `tr_ms` (repetition) and `te_ms` (echo) in ms, `flip_deg` in degrees, the
+    signal in those of `proton_density`. Half precision is computed in float32 and given back as half.
     Empty tensors give an empty tensor.
-    Errors: ValueError for a negative proton density, times that are not positive, a T1 below 5 ms (which is one in
-    seconds), an echo after the repetition, a flip angle outside 0..180, or NaN.
+    Errors: TypeError for what is no number or float tensor; ValueError for a negative proton density, times that are
+    not positive, a T1 below 5 ms (which is one in seconds), an echo after the repetition, a flip angle outside 0..180,
+    or what is not finite.
     Source: Ernst and Anderson 1966, doi:10.1063/1.1719961; Haase et al. 1986, doi:10.1016/0022-2364(86)90433-6.
     Chapter 10.
+
+    >>> spoiled_gradient_echo(1.0, t1_ms=800.0, t2star_ms=50.0, tr_ms=20.0, te_ms=4.0, flip_deg=25.0)
+    tensor(0.0830)
     """
     values = numbers(proton_density=proton_density, t1_ms=t1_ms, t2star_ms=t2star_ms, tr_ms=tr_ms, te_ms=te_ms,
                      flip_deg=flip_deg)
     _check_times(values, "t2star_ms")
     flip = values["flip_deg"]
-    check_holds("flip_deg", flip, (flip >= 0) & (flip <= 180), "0..180 degrees")
+    check_holds("flip_deg", flip, (flip >= 0) & (flip <= 180), expected="0..180 degrees")
 
     pd, t1, t2star, tr, te, flip = values.values()
     flip = torch.deg2rad(flip)
     recovered = -torch.expm1(-tr / t1)                                   # 1 - E1, exact also where TR << T1
     steady = flip.sin() * recovered / (1 - flip.cos() * (1 - recovered))
-    return pd * steady * torch.exp(-te / t2star)
+    signal = pd * steady * torch.exp(-te / t2star)
+    return signal.to(common_dtype(proton_density, t1_ms, t2star_ms, tr_ms, te_ms, flip_deg))
 
 
-def spin_echo(proton_density: float | Float[Tensor, "..."], *, t1_ms: float | Float[Tensor, "..."],
-              t2_ms: float | Float[Tensor, "..."], tr_ms: float | Float[Tensor, "..."],
-              te_ms: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def spin_echo(proton_density: Numbers, *, t1_ms: Numbers, t2_ms: Numbers, tr_ms: Numbers,
+              te_ms: Numbers) -> Float[Tensor, "..."]:
     r"""The echo of a 90 and a 180 degree pulse, $\rho \, (1 - 2 e^{-(TR - TE/2)/T_1} + e^{-TR/T_1}) \, e^{-TE/T_2}$.
 
     Shapes and units: as `spoiled_gradient_echo`. For TE << TR it is $\rho\,(1 - e^{-TR/T_1})\,e^{-TE/T_2}$.
@@ -56,10 +64,10 @@ def spin_echo(proton_density: float | Float[Tensor, "..."], *, t1_ms: float | Fl
     pd, t1, t2, tr, te = values.values()
     # 1 - 2a + b, exact also where TR << T1
     recovered = torch.expm1(-tr / t1) - 2 * torch.expm1(-(tr - te / 2) / t1)
-    return pd * recovered * torch.exp(-te / t2)
+    return (pd * recovered * torch.exp(-te / t2)).to(common_dtype(proton_density, t1_ms, t2_ms, tr_ms, te_ms))
 
 
-def bias_field(shape: Sequence[int], strength: float | Float[Tensor, "b"], *, order: int = 2,
+def bias_field(shape: Sequence[int | np.integer], strength: PerImage, *, order: int | np.integer = 2,
                generator: Generator | Sequence[Generator], device: torch.device | str | None = None,
                ) -> Float[Tensor, "b 1 *s"]:
     r"""A smooth multiplicative field $\exp \sum_k a_k \prod_d \cos(\pi k_d (i_d + 1/2) / N_d)$: the coil's uneven sensitivity.
@@ -67,16 +75,18 @@ def bias_field(shape: Sequence[int], strength: float | Float[Tensor, "b"], *, or
     Shapes: `shape` is `(B, *S)`, the field `(B, 1, *S)`; `strength` is one number or one for each image.
     Units: `strength` is the standard deviation of the field's logarithm over the image, met exactly (the cosines are
     orthogonal on the grid); its geometric mean is 1. `order` is the highest number of half waves across the image.
-    An empty batch gives an empty field; strength 0 gives ones.
+    An empty batch gives an empty field; strength 0 gives ones. `device`: where the field is to be.
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
     Errors: ValueError for a shape without 2 or 3 axes of space, an axis not longer than `order`, `order` below 1, a
-    negative or NaN strength, a wrong number of generators.
+    strength outside 0..2 or NaN, a wrong number of generators.
     Source: multiplicative model, Sled et al. 1998, doi:10.1109/42.668698. Chapter 10.
+
+    >>> bias_field((4, 64, 64), 0.1, generator=torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 64, 64])
     """
-    batch, *space = shape
-    if len(space) not in (2, 3) or order < 1 or min(space) <= order:
-        raise ValueError(f"shape: expected (B, *S) with 2 or 3 axes longer than order = {order} >= 1, got {tuple(shape)}")
-    strength = per_image("strength", strength, batch).to(device)
+    order = check_whole("order", order, least=1)
+    batch, *space = _batch_and_space(shape, least=order + 1, because=f", longer than order = {order}")
+    strength = per_image("strength", strength, batch, least=0, most=LARGEST_BIAS).to(device)
     waves = [k for k in product(range(order + 1), repeat=len(space)) if any(k)]
     # sum over the grid of a product of cosines squared is 1/2 for each axis that has a wave
     energy = torch.tensor([0.5 ** sum(n > 0 for n in k) for k in waves])
@@ -111,26 +121,24 @@ def from_kspace(kspace: Complex[Tensor, "b c *s"]) -> Complex[Tensor, "b c *s"]:
     return _centred(torch.fft.ifftn, kspace, _space("kspace", kspace))
 
 
-def cartesian_mask(shape: Sequence[int], fraction: float | Float[Tensor, "b"], *, centre: float = 0.08,
+def cartesian_mask(shape: Sequence[int | np.integer], fraction: PerImage, *, centre: Number = 0.08,
                    generator: Generator | Sequence[Generator]) -> Bool[Tensor, "b 1 *s"]:
     r"""Which lines of k-space were measured: those of the centre, and others at random, `fraction` of all.
 
     Shapes: `shape` is `(B, *S)`, the mask `(B, 1, *S)`, on the generator's device; lines are counted along the last
     axis and are whole. `fraction` is one number or one for each image.
-    Units: shares of the lines, to the nearest line, at least one. `mask * to_kspace(image)` is the partial measurement;
-    read back with zeros for the rest, its noise is $\sigma \sqrt{\mathrm{fraction}}$.
+    Units: `fraction` and `centre` are shares of the lines, to the nearest line, at least one.
+    `mask * to_kspace(image)` is the partial measurement; read back with zeros for the rest, its noise is
+    $\sigma \sqrt{\mathrm{fraction}}$.
     An empty batch gives an empty mask; fraction 1 measures all.
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
     Errors: ValueError for other axes, `centre` outside 0..1, a fraction below `centre` or above 1.
     Source: Lustig et al. 2007, doi:10.1002/mrm.21391. Chapter 10.
     """
-    batch, *space = shape
-    if len(space) not in (2, 3) or min(space) < 1:
-        raise ValueError(f"shape: expected (B, *S) with 2 or 3 axes of space, got {tuple(shape)}")
-    check_number("centre", centre, 0, 1)
-    fraction = per_image("fraction", fraction, batch)
-    check_holds("fraction", fraction, (fraction >= fraction.new_tensor(centre)) & (fraction <= 1),
-                f"{centre:g} (the centre) to 1")
+    batch, *space = _batch_and_space(shape)
+    centre = check_number("centre", centre, least=0, most=1)
+    fraction = per_image("fraction", fraction, batch, most=1)
+    check_holds("fraction", fraction, fraction >= fraction.new_tensor(centre), expected=f"{centre:g} (the centre) to 1")
 
     lines = space[-1]
     kept = max(1, round(centre * lines))
@@ -142,7 +150,7 @@ def cartesian_mask(shape: Sequence[int], fraction: float | Float[Tensor, "b"], *
     return measured.reshape(batch, 1, *[1] * (len(space) - 1), lines).expand(batch, 1, *space)
 
 
-def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma: float | Float[Tensor, "b"], *,
+def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma: PerImage, *,
                   generator: Generator | Sequence[Generator]) -> Complex[Tensor, "b *s"]:
     r"""$S + n_1 + i\,n_2$, with $n_1, n_2 \sim N(0, \sigma^2)$: the receiver's noise, in k-space or in the image.
 
@@ -157,7 +165,7 @@ def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma
     _check_signal("signal", signal, "(B, *S)")
     if signal.ndim == 0:
         raise ValueError("signal: expected a batch axis, got a single number")
-    sigma = per_image("sigma", sigma, len(signal))
+    sigma = per_image("sigma", sigma, len(signal), least=0)
     signal = at_least_float32(signal)
     noise = normal((len(signal), 2, *signal.shape[1:]), generator).to(signal.device, signal.real.dtype)
     return signal + torch.complex(noise[:, 0], noise[:, 1]) * over_image(sigma, signal).to(signal.real.dtype)
@@ -190,40 +198,54 @@ def sum_of_squares(coils: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -
     return torch.linalg.vector_norm(at_least_float32(coils), dim=1, keepdim=True)
 
 
-def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: float | Float[Tensor, "b"], *,
+def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: PerImage, *,
                  generator: Generator | Sequence[Generator]) -> Float[Tensor, "b *s"]:
     r"""The magnitude after noise in both channels: $\sqrt{(A + n_1)^2 + n_2^2}$, with $n_1, n_2 \sim N(0, \sigma^2)$.
 
-    Shapes: the image's first axis is the batch; `sigma` is one number or one for each image.
+    Shapes: the first axis of `magnitude`, an image, is the batch; `sigma` is one number or one for each image.
     Units: `sigma` is in the image's units; with white matter at 1 it is the noise as a fraction of its signal.
     An empty image gives an empty image; sigma 0 gives the image itself.
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours. The noise is
-    drawn on the generator's device, so a CPU generator gives the same noise to an image on a GPU.
-    Errors: ValueError for a magnitude below 0 (a standardised image: add noise before standardising it) or not
-    finite, a sigma that is negative or NaN, a wrong number of generators.
+    drawn on the generator's device, so a CPU generator gives the same noise to an image on a GPU. Half precision is
+    computed in float32, where the squares have room.
+    Errors: TypeError for what is no float tensor; ValueError for a magnitude below 0 (a standardised image: add noise
+    before standardising it) or not finite, a sigma that is negative or not finite, a wrong number of generators.
     Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 10.
     """
-    if magnitude.ndim == 0 or not magnitude.is_floating_point():
-        raise ValueError(f"magnitude: expected a float image with a batch axis, "
-                         f"got {tuple(magnitude.shape)} {magnitude.dtype}")
-    sigma = per_image("sigma", sigma, len(magnitude))
+    check_tensor("magnitude", magnitude, dtype="float")
+    if magnitude.ndim == 0:
+        raise ValueError("magnitude: expected a batch axis, got a single number")
+    sigma = per_image("sigma", sigma, len(magnitude), least=0)
+    check_finite("magnitude", magnitude, least=0, hint="A standardised (z-scored) image is no magnitude: add the noise "
+                 "first, standardise after")
     if magnitude.numel() == 0:
         return magnitude
-    check_not_negative("magnitude", magnitude, "A standardised (z-scored) image is no magnitude: add the noise first, "
-                       "standardise after")
-    noise = normal((len(magnitude), 2, *magnitude.shape[1:]), generator).to(magnitude)
-    noise = noise * sigma.to(magnitude).reshape(-1, *[1] * magnitude.ndim)
-    return torch.sqrt((magnitude + noise[:, 0]).square() + noise[:, 1].square())
+    clean = at_least_float32(magnitude)
+    noise = normal((len(clean), 2, *clean.shape[1:]), generator).to(clean)
+    noise = noise * over_image(sigma.to(clean), noise)
+    return torch.sqrt((clean + noise[:, 0]).square() + noise[:, 1].square()).to(magnitude.dtype)
 
 
 def _check_times(values: dict[str, Tensor], decay: str) -> None:
+    for name, value in values.items():
+        check_holds(name, value, value.isfinite(), expected="a finite number")
     for name in ("proton_density", "te_ms"):
-        check_holds(name, values[name], values[name] >= 0, "0 or more")
+        check_holds(name, values[name], values[name] >= 0, expected="0 or more")
     for name in (decay, "tr_ms"):
-        check_holds(name, values[name], values[name] > 0, "positive")
-    check_holds("t1_ms", values["t1_ms"], values["t1_ms"] >= 5, "5 ms or more (a smaller one may be in seconds)")
+        check_holds(name, values[name], values[name] > 0, expected="a time above 0")
+    t1 = values["t1_ms"]
+    check_holds("t1_ms", t1, t1 >= 5, expected="5 ms or more (a smaller one may be in seconds)")
     check_holds("te_ms", values["te_ms"], values["te_ms"] < values["tr_ms"],
-                "an echo before the next repetition (te < tr)")
+                expected="an echo before the next repetition (te < tr)")
+
+
+def _batch_and_space(shape: Sequence[int | np.integer], least: int = 1, because: str = "") -> list[int]:
+    if isinstance(shape, str) or not hasattr(shape, "__len__") or len(shape) not in (3, 4):
+        raise ValueError(f"shape: expected (B, *S) with 2 or 3 axes of space{because}, got {shape!r}")
+    batch, *space = (check_whole(f"shape[{i}]", n) for i, n in enumerate(shape))
+    if min(space) < least:
+        raise ValueError(f"shape: expected (B, *S) with 2 or 3 axes of space{because}, got {tuple(shape)}")
+    return [batch, *space]
 
 
 def _centred(transform: Callable[..., Tensor], signal: Tensor, space: tuple[int, ...]) -> Tensor:
@@ -245,6 +267,4 @@ def _space(name: str, signal: Tensor) -> tuple[int, ...]:
 def _check_signal(name: str, signal: Tensor, shape: str) -> None:
     if not isinstance(signal, Tensor) or not (signal.is_floating_point() or signal.is_complex()):
         raise TypeError(f"{name}: expected a float or complex tensor {shape}, got {kind_of(signal)}")
-    if signal.numel():
-        parts = torch.view_as_real(signal.resolve_conj()) if signal.is_complex() else signal
-        check_finite(name, *parts.detach().aminmax())
+    check_finite(name, torch.view_as_real(signal.resolve_conj()) if signal.is_complex() else signal)

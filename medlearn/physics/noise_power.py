@@ -3,12 +3,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.physics._inputs import at_least_float32, check_image, check_number
-from medlearn.physics.projection import PIXEL_RANGE_MM
+from medlearn.base.grid import Grid
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_tensor, check_whole
+from medlearn.physics._parameters import Number, check_image
+from medlearn.physics.projection import pixel_width
 
 
 class Profile(NamedTuple):
@@ -18,56 +22,67 @@ class Profile(NamedTuple):
     power: Float[Tensor, "bins"]
 
 
-def noise_power_spectrum(noise: Float[Tensor, "b c *s"], pixel_mm: float) -> Float[Tensor, "*s"]:
+def noise_power_spectrum(noise: Float[Tensor, "b c *s"], pixel_mm: Number | Grid) -> Float[Tensor, "*s"]:
     r"""$\mathrm{NPS}(f) = \frac{\Delta^d}{N} \langle |\mathrm{DFT}(n - \bar n)|^2 \rangle$, the mean over images of N pixels.
 
     Shapes: noise `(B, C, *S)` with two or three axes of space; the spectrum `(*S)` in the order of
     `torch.fft.fftfreq`.
-    Units: the image's squared times mm^d, so HU^2 mm^2 in a slice. Its integral over all frequencies is the
+    Units: `pixel_mm` is the width of a pixel, the same along every axis, or the images' `Grid`; the spectrum has the
+    image's squared times mm^d, so HU^2 mm^2 in a slice. Its integral over all frequencies is the
     variance; white noise is flat, at its variance times the pixel's area.
     `noise` is what is left after the signal is taken away, as the difference of two scans divided by $\sqrt 2$.
     Errors: TypeError for what is no float tensor; ValueError for other axes, NaN, no image, a pixel outside
-    0.001..100 mm.
+    0.001..100 mm, a grid of another shape or with voxels of unequal edges.
     Source: Siewerdsen et al. 2002, doi:10.1118/1.1513158. Chapter 9.
     """
     check_image("noise", noise)
     if noise.numel() == 0:
         raise ValueError(f"noise: expected at least one image to take the mean of, got shape {tuple(noise.shape)}")
-    check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
+    pixel_mm = _cube_width(pixel_mm, noise.shape[2:])
     noise = at_least_float32(noise)
     space = tuple(range(2, noise.ndim))
     power = torch.fft.fftn(noise - noise.mean(space, keepdim=True), dim=space).abs().square().mean((0, 1))
     return power * (pixel_mm ** len(space) / power.numel())
 
 
-def radial_profile(spectrum: Float[Tensor, "*s"], pixel_mm: float, *, bins: int = 32) -> Profile:
+def radial_profile(spectrum: Float[Tensor, "*s"], pixel_mm: Number | Grid, *,
+                   bins: int | np.integer = 32) -> Profile:
     r"""The spectrum's mean over directions, by frequency from 0 to $1 / 2\Delta$: in CT a ramp that the window ends.
 
-    Shapes: a spectrum `(*S)` of `noise_power_spectrum`. Units: 1/mm, and the spectrum's.
-    A bin without a frequency in it has NaN. Errors: ValueError for fewer than 1 bin, a pixel outside 0.001..100 mm.
+    Shapes: a `spectrum (*S)` of `noise_power_spectrum`, in `bins` of one width. Units: 1/mm, and the spectrum's;
+    `pixel_mm` as there. A bin without a frequency in it has NaN.
+    Errors: ValueError for fewer than 1 bin, a pixel outside 0.001..100 mm.
     Source: as `noise_power_spectrum`. Chapter 9.
     """
-    check_number("pixel_mm", pixel_mm, *PIXEL_RANGE_MM, "mm")
+    check_tensor("spectrum", spectrum, dtype="float", shape="(*S)")
+    pixel_mm = _cube_width(pixel_mm, spectrum.shape)
     frequency = sum(f.square() for f in _frequencies(spectrum)).sqrt()
     at, power = _binned(spectrum, frequency, frequency > 0, 0.5, bins)
     return Profile(at / pixel_mm, power)
 
 
-def angular_profile(spectrum: Float[Tensor, "nx ny"], bins: int = 36) -> Profile:
+def angular_profile(spectrum: Float[Tensor, "nx ny"], bins: int | np.integer = 36) -> Profile:
     r"""The spectrum's mean over frequencies, by the direction $\arctan(f_y / f_x)$ along which the noise varies.
 
-    Shapes: a spectrum `(Nx, Ny)` of `noise_power_spectrum`. Units: degrees of 0..180, and the spectrum's.
+    Shapes: a `spectrum (Nx, Ny)` of `noise_power_spectrum`, in `bins` of one width.
+    Units: degrees of 0..180, and the spectrum's.
     Round noise is flat. Streaks along one direction are a peak at right angles to it, since across them the noise
     varies. A bin without a frequency in it has NaN. Errors: ValueError for no 2D spectrum, fewer than 1 bin.
     Source: anisotropic noise behind dense paths, Kachelriess et al. 2001, doi:10.1118/1.1358303. Chapter 9.
     """
-    if spectrum.ndim != 2:
-        raise ValueError(f"spectrum: expected that of a slice, (Nx, Ny), got shape {tuple(spectrum.shape)}")
+    check_tensor("spectrum", spectrum, dtype="float", shape="(Nx, Ny)")
+    bins = check_whole("bins", bins, least=1)
     fx, fy = _frequencies(spectrum)
     radius = (fx.square() + fy.square()).sqrt()
     direction = torch.rad2deg(torch.atan2(fy, fx)) + 90 / bins          # a bin's middle, not its edge, is at 0
     at, power = _binned(spectrum, direction % 180, (radius > 0) & (radius <= 0.5), 180.0, bins)
     return Profile(at - 90 / bins, power)
+
+
+def _cube_width(pixel_mm: Number | Grid, shape: torch.Size) -> float:
+    if isinstance(pixel_mm, Grid) and max(pixel_mm.spacing_mm) > 1.001 * min(pixel_mm.spacing_mm):
+        raise ValueError(f"pixel_mm: expected the same width along every axis, got a Grid of {pixel_mm.spacing_mm} mm")
+    return pixel_width(pixel_mm, shape)
 
 
 def _frequencies(spectrum: Tensor) -> list[Tensor]:
@@ -76,9 +91,9 @@ def _frequencies(spectrum: Tensor) -> list[Tensor]:
     return list(torch.meshgrid(*axes, indexing="ij"))
 
 
-def _binned(spectrum: Tensor, place: Tensor, within: Tensor, end: float, bins: int) -> tuple[Tensor, Tensor]:
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise ValueError(f"bins: expected a positive whole number, got {bins!r}")
+def _binned(spectrum: Tensor, place: Tensor, within: Tensor, end: float,
+            bins: int | np.integer) -> tuple[Tensor, Tensor]:
+    bins = check_whole("bins", bins, least=1)
     index = (place * (bins / end)).long()
     within = within & (index < bins)
     index, values = index[within], spectrum[within]

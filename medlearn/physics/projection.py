@@ -12,8 +12,10 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 from torch.nn import functional as F
 
-from medlearn.physics._inputs import at_least_float32, check_finite, check_number
-from medlearn.tasks import kind_of
+from medlearn.base.grid import Grid
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import (check_choice, check_finite, check_number, check_shape, check_tensor, check_whole)
+from medlearn.physics._parameters import Number
 
 PIXEL_RANGE_MM = (1e-3, 100.0)        # of a microscope, and of nothing in medicine
 
@@ -27,6 +29,26 @@ WINDOWS = {
 }
 
 
+def pixel_width(pixel_mm: Number | Grid, shape: Sequence[int] = ()) -> float:
+    r"""The width in mm of pixels that are as wide as high; of a grid, which has to have this shape, its own.
+
+    Of a volume it is that of the first two axes. Errors: TypeError for what is no number; ValueError for one outside
+    0.001..100 mm, a grid of another shape, or whose pixels are not square. Chapter 9.
+
+    >>> pixel_width(Grid.from_spacing((64, 64), (0.5, 0.5)), (64, 64))
+    0.5
+    """
+    if isinstance(pixel_mm, Grid):
+        if shape and pixel_mm.shape != tuple(shape):
+            raise ValueError(f"pixel_mm: expected a Grid of shape {tuple(shape)}, got one of {pixel_mm.shape}")
+        wide, high = pixel_mm.spacing_mm[:2]
+        if not math.isclose(wide, high, rel_tol=1e-3):
+            raise ValueError(f"pixel_mm: expected square pixels, got a Grid of {wide:.4g} x {high:.4g} mm")
+        pixel_mm = wide
+    low, high = PIXEL_RANGE_MM
+    return check_number("pixel_mm", pixel_mm, least=low, most=high, unit="mm")
+
+
 @dataclass(frozen=True, repr=False)
 class ParallelBeam:
     r"""Parallel rays: $p(\theta, s)$ is the integral of $\mu$ over the line $x\cos\theta + y\sin\theta = s$.
@@ -34,34 +56,39 @@ class ParallelBeam:
     Shapes: images `(B, C, N, N)` with array axes (x, y), sinograms `(B, C, V, D)`: V views in the order of
     `angles_deg`, D detectors as wide as a pixel, enough for the square's diagonal, so that no part of the image is
     ever missed.
-    Units: angles in degrees, any that are finite; `pixel_mm` is the width of a pixel; attenuation in 1/mm makes line
-    integrals without a unit. x, y and s are 0 in the middle of the image.
+    Units: angles in degrees, any that are finite; `pixel_mm` is the width of a pixel, or the images' `Grid`;
+    attenuation in 1/mm makes line integrals without a unit. x, y and s are 0 in the middle of the image.
     A pixel is a square and a ray is a strip as wide as a detector, so the image's mass is kept exactly, view by view.
     The matrix is built at the first use, for angles of 0..45 degrees only: the others see the image transposed or
     mirrored. It is kept with the object, 36 bytes for each pixel and each such angle (110 MB for 256 x 256 and 180
     views). Everything is linear and differentiable, and computed and returned in float32, or in float64 where the
-    input is; every device has its own matrix. An empty batch gives an empty answer.
-    Errors: ValueError for no angle or one that is not finite, a size below 1, a pixel outside 0.001..100 mm, an image
-    or a sinogram of another shape, NaN. TypeError for one that is no float tensor.
+    input is; every device has its own matrix. `forget()` gives their memory back, and they do not travel: what is
+    pickled, as for the workers of a DataLoader, builds its own. An empty batch gives an empty answer.
+    Errors: ValueError for no angle or one that is not finite, a size below 1, a pixel outside 0.001..100 mm, a grid of
+    another size, an image or a sinogram of another shape, NaN. TypeError for one that is no float tensor.
     Source: Kak and Slaney 1988, ch. 3, doi:10.1137/1.9780898719277; strips, Long et al. 2010,
     doi:10.1109/TMI.2010.2050898. Chapter 9.
     """
 
-    size: int
+    size: int | np.integer
     angles_deg: Sequence[float] | np.ndarray | Tensor
-    pixel_mm: float = field(default=1.0, kw_only=True)
+    pixel_mm: Number | Grid = field(default=1.0, kw_only=True)
     _views: _Views = field(init=False, compare=False)
     _built: dict = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self):
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size: expected a positive whole number of pixels, got {self.size!r}")
-        angles = np.asarray(self.angles_deg, dtype=float)
-        if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
+        size = check_whole("size", self.size, least=1)
+        angles = self.angles_deg.detach().cpu() if isinstance(self.angles_deg, Tensor) else self.angles_deg
+        angles = np.asarray(angles)
+        if angles.ndim != 1 or angles.size == 0 or angles.dtype.kind not in "iuf" or not np.isfinite(angles).all():
             raise ValueError(f"angles_deg: expected at least one finite angle in a row, got {self.angles_deg!r}")
-        check_number("pixel_mm", self.pixel_mm, *PIXEL_RANGE_MM, "mm")
-        object.__setattr__(self, "angles_deg", tuple(angles.tolist()))
-        object.__setattr__(self, "_views", _fold(self.angles_deg))
+        angles = tuple(angles.astype(float).tolist())
+        settings = {"size": size, "angles_deg": angles, "pixel_mm": pixel_width(self.pixel_mm, (size, size))}
+        for name, value in (settings | {"_views": _fold(angles)}).items():
+            object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_built": {}}
 
     def __repr__(self) -> str:
         return (f"ParallelBeam(size={self.size}, {len(self.angles_deg)} views of {min(self.angles_deg):g}.."
@@ -78,13 +105,17 @@ class ParallelBeam:
         """The position s of each detector's middle."""
         return (torch.arange(self.detectors, dtype=torch.float64) - (self.detectors - 1) / 2) * self.pixel_mm
 
+    def forget(self) -> None:
+        """Gives back the memory of the matrices, which the next use builds again."""
+        self._built.clear()
+
     def project(self, image: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c v d"]:
         r"""The sinogram $p = A \mu$.
 
         Shapes, units, empty case, errors, source: as `ParallelBeam`. Chapter 9.
         """
         batch = _checked("image", image, (self.size, self.size))
-        turns = self._views.turns
+        turns = [_TURNS[turn] for turn in self._views.turns]
         seen = torch.stack([turn(batch).permute(1, 2, 0) for turn, _ in turns], 2)                      # n n o m
         rays = self._times(seen.flatten(2).flatten(0, 1), transposed=False)                             # (k d) (o m)
         rays = rays.reshape(self._views.angles, self.detectors, len(turns), len(batch))                 # k d o m
@@ -97,7 +128,7 @@ class ParallelBeam:
         Shapes, empty case, errors, source: as `ParallelBeam`. Units: the sinogram's times mm. Chapter 9.
         """
         batch = _checked("sinogram", sinogram, (len(self.angles_deg), self.detectors))
-        turns = self._views.turns
+        turns = [_TURNS[turn] for turn in self._views.turns]
         rays = batch.new_zeros(len(batch), self._views.angles * len(turns), self.detectors)
         rays = rays.index_add(1, torch.tensor(self._views.place, device=rays.device), self._views.mirror(batch))
         rays = rays.unflatten(1, (-1, len(turns))).permute(1, 3, 2, 0).flatten(2).flatten(0, 1)         # (k d) (o m)
@@ -130,15 +161,13 @@ class ParallelBeam:
 def ramp_filter(sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Float[Tensor, "b c v d"]:
     r"""Views convolved with $h_0 = 1/4$, $h_n = -1 / (\pi n)^2$ for odd n, 0 for even: $|f|$ up to the highest frequency.
 
-    Shapes: as the sinogram. Units: the sinogram's, in steps of a detector. Built from h and not from $|f|$, whose zero
-    at f = 0 would darken the whole image; zeros are added so that the ends do not meet. No sinogram gives none.
+    Shapes: as the `sinogram`. Units: the sinogram's, in steps of a detector. Built from h and not from $|f|$, whose
+    zero at f = 0 would darken the whole image; zeros are added so that the ends do not meet. No sinogram gives none.
     Errors: TypeError for what is no float tensor, ValueError for a window not in `WINDOWS`.
     Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 9.
     """
-    if not isinstance(sinogram, Tensor) or not sinogram.is_floating_point():
-        raise TypeError(f"sinogram: expected a float tensor (B, C, V, D), got {kind_of(sinogram)}")
-    if window not in WINDOWS:
-        raise ValueError(f"window: expected one of {', '.join(WINDOWS)}, got {window!r}")
+    check_tensor("sinogram", sinogram, dtype="float")
+    check_choice("window", window, list(WINDOWS))
     sinogram = at_least_float32(sinogram)
     if sinogram.numel() == 0:
         return sinogram
@@ -167,11 +196,11 @@ _TURNS = (
 
 @dataclass(frozen=True)
 class _Views:
-    """`folded`: the angles to build; `turns`: how the image has to lie for them; of each view its `place` among the
-    pairs of both, and whether its detectors run `backwards`."""
+    """`folded`: the angles to build; `turns`: how the image has to lie for them, in `_TURNS`; of each view its
+    `place` among the pairs of both, and whether its detectors run `backwards`."""
 
     folded: tuple[float, ...]
-    turns: tuple
+    turns: tuple[int, ...]
     place: list[int]
     backwards: list[bool]
 
@@ -194,7 +223,7 @@ def _fold(angles_deg: Sequence[float]) -> _Views:
         views.append((round(folded, 9), turn, half_turns % 2 == 1))
     folded, turns = (sorted({view[i] for view in views}) for i in (0, 1))
     place = [folded.index(angle) * len(turns) + turns.index(turn) for angle, turn, _ in views]
-    return _Views(tuple(folded), tuple(_TURNS[t] for t in turns), place, [backwards for *_, backwards in views])
+    return _Views(tuple(folded), tuple(turns), place, [backwards for *_, backwards in views])
 
 
 # The matrix ----------------------------------------------------------------------------------------------------------
@@ -264,10 +293,7 @@ class _Product(torch.autograd.Function):
 
 def _checked(name: str, value: Tensor, shape: tuple[int, int]) -> Tensor:
     """The batch as `(B C, ., .)`, in float32 or better."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name}: expected a float tensor (B, C, {shape[0]}, {shape[1]}), got {kind_of(value)}")
-    if value.ndim != 4 or tuple(value.shape[2:]) != shape:
-        raise ValueError(f"{name}: expected shape (B, C, {shape[0]}, {shape[1]}), got {tuple(value.shape)}")
-    if value.numel():
-        check_finite(name, *value.detach().aminmax())
+    check_tensor(name, value, dtype="float", shape="(B, C, *S)", space=(2,))
+    check_shape(name, value, (*value.shape[:2], *shape))
+    check_finite(name, value)
     return at_least_float32(value).flatten(0, 1)

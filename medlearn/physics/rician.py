@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from medlearn.physics._inputs import at_least_float32, check_holds, check_image, numbers, over_image, per_image
-from medlearn.tasks import kind_of
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_holds, check_same, check_tensor, check_whole, kind_of
+from medlearn.physics._parameters import Numbers, PerImage, check_image, numbers, over_image, per_image
 
 HIGH_SNR = 15.0     # from here on the correction factor's series is more exact than its formula
 MAGNITUDE = "finite values of 0 or more (a standardised, z-scored image is no magnitude)"
@@ -17,8 +19,7 @@ EXPECTED = {"m": MAGNITUDE, "magnitude": MAGNITUDE, "snr": "0 or more", "mean": 
             "std": "positive, finite values"}
 
 
-def rice_logpdf(m: float | Float[Tensor, "..."], nu: float | Float[Tensor, "..."],
-                sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def rice_logpdf(m: Numbers, nu: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     r"""$\log p(m \mid \nu, \sigma) = \log (m / \sigma^2) - (m^2 + \nu^2) / 2\sigma^2 + \log I_0(m \nu / \sigma^2)$.
 
     Shapes: numbers or tensors that broadcast together. Units: m, nu and sigma in the image's. float32 or better.
@@ -32,7 +33,7 @@ def rice_logpdf(m: float | Float[Tensor, "..."], nu: float | Float[Tensor, "..."
 
 
 def rician_nll(nu: Float[Tensor, "b *s"], magnitude: Float[Tensor, "b *s"], *,
-               sigma: float | Float[Tensor, "b"] | Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
+               sigma: PerImage | Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
     r"""A loss for each voxel, $2 \log \sigma + (m - \nu)^2 / 2\sigma^2 - \log[e^{-x} I_0(x)]$ with $x = m\nu / \sigma^2$.
 
     It is minus `rice_logpdf` without $\log m$, which no parameter moves; so a measured 0 costs a finite amount.
@@ -44,17 +45,17 @@ def rician_nll(nu: Float[Tensor, "b *s"], magnitude: Float[Tensor, "b *s"], *,
     Source: Sijbers et al. 1998, doi:10.1109/42.712125. Chapter 10.
     """
     for name, image in {"nu": nu, "magnitude": magnitude}.items():
-        if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim == 0:
-            raise TypeError(f"{name}: expected a float tensor (B, *S), got {kind_of(image)}")
-    if nu.shape != magnitude.shape:
-        raise ValueError(f"nu: expected shape {tuple(magnitude.shape)}, as the magnitude, got {tuple(nu.shape)}")
+        check_tensor(name, image, dtype="float")
+        if image.ndim == 0:
+            raise ValueError(f"{name}: expected a batch axis, got a single number")
+    check_same("nu", nu, like=magnitude, whose="magnitude")
     if not isinstance(sigma, Tensor) or sigma.shape != magnitude.shape:
-        sigma = over_image(per_image("sigma", sigma, len(magnitude)), magnitude)
+        sigma = over_image(per_image("sigma", sigma, len(magnitude), above=0), magnitude)
     m, nu, sigma = _checked(magnitude=magnitude, nu=nu, sigma=sigma)
     return 2 * sigma.log() + (m - nu).square() / (2 * sigma.square()) - _log_i0e(m / sigma * (nu / sigma))
 
 
-def rice_mean(nu: float | Float[Tensor, "..."], sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def rice_mean(nu: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     r"""$E[m] = \sigma \sqrt{\pi/2} \, L_{1/2}(-\nu^2 / 2\sigma^2)$, always above $\nu$: the bias of the magnitude.
 
     Shapes: numbers or tensors that broadcast together. Units: as nu. 1.25 sigma at nu = 0; about
@@ -65,7 +66,7 @@ def rice_mean(nu: float | Float[Tensor, "..."], sigma: float | Float[Tensor, "..
     return sigma * _mean_at(nu / sigma)
 
 
-def rice_variance(nu: float | Float[Tensor, "..."], sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def rice_variance(nu: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     r"""$\mathrm{Var}[m] = \xi(\nu/\sigma)\,\sigma^2$: $(2 - \pi/2)\,\sigma^2$ without signal, $\sigma^2$ with much.
 
     Shapes, empty case, errors, source: as `rice_mean`. Units: those of nu, squared. Chapter 10.
@@ -95,7 +96,7 @@ def koay_basser(mean: Float[Tensor, "..."],
     Errors: ValueError for a negative mean, a std that is not positive, NaN.
     Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
     """
-    mean, std = _checked(mean=mean.detach(), std=std.detach())
+    mean, std = (value.detach() for value in _checked(mean=mean, std=std))
     ratio = mean / std
     low, high = torch.zeros_like(ratio), ratio                      # E[m]/sd is never below theta
     for _ in range(torch.finfo(ratio.dtype).bits):
@@ -107,7 +108,7 @@ def koay_basser(mean: Float[Tensor, "..."],
 
 
 def background_sigma(magnitude: Float[Tensor, "b 1 *s"], air: Bool[Tensor, "b *s"], *,
-                     coils: int = 1) -> Float[Tensor, "b"]:
+                     coils: int | np.integer = 1) -> Float[Tensor, "b"]:
     r"""The noise, where there is no signal: $\hat\sigma = \sqrt{\langle m^2 \rangle_{\mathrm{air}} / 2C}$, with C coils.
 
     Shapes: a mask `(B, *S)` of voxels of air for the images `(B, 1, *S)`; one number for each image. Units: the
@@ -117,15 +118,14 @@ def background_sigma(magnitude: Float[Tensor, "b 1 *s"], air: Bool[Tensor, "b *s
     Source: Henkelman 1985, doi:10.1118/1.595711; Constantinides et al. 1997, doi:10.1002/mrm.1910380524.
     Chapter 10.
     """
-    if isinstance(coils, bool) or not isinstance(coils, int) or coils < 1:
-        raise ValueError(f"coils: expected a whole number, 1 or more, got {coils!r}")
+    coils = check_whole("coils", coils, least=1)
     power = _mean_square(magnitude, "air", air)
-    check_holds("air", power, power > 0, "noise in the air of every image (a masked image has lost it)")
+    check_holds("air", power, power > 0, expected="noise in the air of every image (a masked image has lost it)")
     return (power / (2 * coils)).sqrt()
 
 
 def background_snr(magnitude: Float[Tensor, "b 1 *s"], *, tissue: Bool[Tensor, "b *s"], air: Bool[Tensor, "b *s"],
-                   coils: int = 1) -> Float[Tensor, "b"]:
+                   coils: int | np.integer = 1) -> Float[Tensor, "b"]:
     r"""$\hat\nu / \hat\sigma$ with $\hat\nu^2 = \langle m^2 \rangle_{\mathrm{tissue}} - 2C\hat\sigma^2$, and C coils.
 
     `background_sigma` of the air is $\hat\sigma$.
@@ -156,23 +156,23 @@ def _xi(theta: Tensor) -> Tensor:
     return torch.where(theta < HIGH_SNR, 2 + near.square() - _mean_at(near).square(), series)
 
 
-def _checked(**values: float | Tensor) -> list[Tensor]:
+def _checked(**values: Numbers) -> list[Tensor]:
     """Tensors of float32 or better, of which std and sigma are positive and the others 0 or more."""
     values = numbers(**values)
     for name, value in values.items():
         good = value > 0 if name in ("sigma", "std") else value >= 0
-        check_holds(name, value, good & value.isfinite(), EXPECTED[name])
-    return [at_least_float32(value) for value in values.values()]
+        check_holds(name, value, good & value.isfinite(), expected=EXPECTED[name])
+    return list(values.values())
 
 
 def _mean_square(magnitude: Tensor, name: str, mask: Tensor) -> Tensor:
     """The mean of the squared magnitude over each image's mask."""
-    check_image("magnitude", magnitude)
-    m, = _checked(magnitude=magnitude)
+    check_image("magnitude", magnitude, least=0, hint="A standardised (z-scored) image is no magnitude")
+    m = at_least_float32(magnitude)
     expected = (len(magnitude), *magnitude.shape[2:])
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected or magnitude.shape[1] != 1:
         raise ValueError(f"{name}: expected a bool mask {expected} for an image {(len(magnitude), 1, *expected[1:])}, "
                          f"got {kind_of(mask)} for an image {tuple(magnitude.shape)}")
     voxels = mask.flatten(1).sum(1)
-    check_holds(name, voxels, voxels > 0, "at least one voxel in each image")
+    check_holds(name, voxels, voxels > 0, expected="at least one voxel in each image")
     return torch.where(mask, m[:, 0].square(), 0).flatten(1).sum(1) / voxels

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.physics._inputs import at_least_float32, check_float, check_holds
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_finite, check_holds, check_tensor
 
 EULER = 0.5772156649015329
 TABLE_UP_TO = 64.0              # counts; beyond, the asymptotic inverse is right to 5e-6
@@ -19,11 +20,15 @@ TABLE_ROWS = 4096
 def anscombe(counts: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     r"""$z = 2 \sqrt{N + 3/8}$: of Poisson counts, nearly Gaussian with a standard deviation of 1 whatever their mean.
 
-    Shapes: any. Units: photons in, none out. To 1 % from a mean of 4 counts on, not below. Empty gives empty.
+    Shapes: `counts` of any. Units: photons in, none out. To 1 % from a mean of 4 counts on, not below.
+    Empty gives empty.
     Errors: TypeError for what is no float tensor; ValueError for counts below 0, NaN.
     Source: Anscombe 1948, doi:10.1093/biomet/35.3-4.246. Chapter 9.
+
+    >>> anscombe(torch.tensor([0.0, 100.0]))
+    tensor([ 1.2247, 20.0375])
     """
-    _check("counts", counts, 0)
+    _check("counts", counts, least=0)
     return 2 * torch.sqrt(at_least_float32(counts) + 3 / 8)
 
 
@@ -37,7 +42,7 @@ def inverse_anscombe(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Errors: TypeError for what is no float tensor; ValueError for NaN, or z below 0, which no count has.
     Source: Makitalo and Foi 2011, eq. 4, doi:10.1109/TIP.2010.2056693. Chapter 9.
     """
-    _check("z", z, 0)
+    _check("z", z, least=0)
     z = at_least_float32(z)
     at, correction = (torch.from_numpy(column).to(z) for column in _corrections())
     row = torch.searchsorted(at, z.detach().contiguous()).clamp(1, TABLE_ROWS - 1)
@@ -54,8 +59,8 @@ def log_speckle(envelope: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; Goodman 2007, Speckle Phenomena in Optics, ch. 3.
     Chapter 11.
     """
-    _check("envelope", envelope, 0)
-    check_holds("envelope", envelope, envelope > 0, "a positive amplitude")
+    check_tensor("envelope", envelope, dtype="float")
+    check_holds("envelope", envelope, (envelope > 0) & envelope.isfinite(), expected="a finite amplitude above 0")
     return at_least_float32(envelope).log()
 
 
@@ -66,7 +71,7 @@ def inverse_log_speckle(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Errors: TypeError for what is no float tensor; ValueError for NaN.
     Source: as `log_speckle`; $\gamma$ is Euler's constant. Chapter 11.
     """
-    _check("z", z, -math.inf)
+    _check("z", z)
     return torch.exp(at_least_float32(z) + (EULER - math.log(4 / math.pi)) / 2)
 
 
@@ -84,6 +89,6 @@ def _corrections() -> tuple[np.ndarray, np.ndarray]:
     return z, correction
 
 
-def _check(name: str, value: Tensor, low: float) -> None:
-    check_float(name, value)
-    check_holds(name, value, value.isfinite() & (value >= low), f"finite values from {low:g} on")
+def _check(name: str, value: Tensor, least: float = -math.inf) -> None:
+    check_tensor(name, value, dtype="float")
+    check_finite(name, value, least=least)

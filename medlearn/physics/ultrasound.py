@@ -4,13 +4,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from medlearn.physics._inputs import (at_least_float32, check_holds, check_image, check_number, normal, numbers,
-                                      over_image, per_image)
+from medlearn.base.grid import Grid, as_spacing
+from medlearn.base.precision import at_least_float32
+from medlearn.base.random import normal
+from medlearn.base.validation import check_holds, check_number, kind_of
+from medlearn.physics._parameters import Number, Numbers, PerImage, check_image, numbers, over_image, per_image
 from medlearn.physics.despeckle import blur, check_amplitude, gaussian_kernel
 
 SPEED_MM_PER_US = 1.54                              # of sound in soft tissue
@@ -31,15 +36,15 @@ class Pulse:
     Source: Bamber and Dickinson 1980, doi:10.1088/0031-9155/25/3/006. Chapter 11.
     """
 
-    frequency_mhz: float = 5.0
-    axial_mm: float = 0.3
-    lateral_mm: float = 0.6
-    elevation_mm: float = 1.0
+    frequency_mhz: Number = 5.0
+    axial_mm: Number = 0.3
+    lateral_mm: Number = 0.6
+    elevation_mm: Number = 1.0
 
     def __post_init__(self):
-        check_number("frequency_mhz", self.frequency_mhz, 0.5, 100, "MHz")
+        check_number("frequency_mhz", self.frequency_mhz, least=0.5, most=100, unit="MHz")
         for field in fields(self)[1:]:
-            check_number(field.name, getattr(self, field.name), 0.01, 20, "mm")
+            check_number(field.name, getattr(self, field.name), least=0.01, most=20, unit="mm")
 
     @property
     def wavenumber(self) -> float:
@@ -54,11 +59,12 @@ class Pulse:
                  self.wavenumber * s + BAND * math.hypot(s_z * s, s_x * c), BAND * s_y]
         return [1 / (2 * edge) for edge in edges[:dim]]
 
-    def on_grid(self, spacing_mm: Sequence[float], angle_deg: float = 0.0) -> Float[Tensor, "*k"]:
+    def on_grid(self, spacing_mm: Sequence[float] | np.ndarray | Grid, angle_deg: float = 0.0) -> Float[Tensor, "*k"]:
         r"""The pulse as a kernel of unit energy, $\sum h^2 = 1$, its centre in the middle; turned by `angle_deg`.
 
         Shapes: an odd number of voxels along each axis of `spacing_mm`: depth, lateral and, in 3D, elevation.
         """
+        spacing_mm = as_spacing(spacing_mm, (2, 3)).tolist()
         sd = [w / FWHM for w in (self.axial_mm, self.lateral_mm, self.elevation_mm)][:len(spacing_mm)]
         turn = math.radians(angle_deg)
         c, s = math.cos(turn), math.sin(turn)
@@ -73,33 +79,30 @@ class Pulse:
         return pulse / pulse.square().sum().sqrt()
 
 
-def radio_frequency(scatterers: Float[Tensor, "b 1 *s"], pulse: Pulse, *, spacing_mm: float | Sequence[float],
-                    angles_deg: Sequence[float] = (0.0,)) -> Float[Tensor, "b n *s"]:
+def radio_frequency(scatterers: Float[Tensor, "b 1 *s"], pulse: Pulse, *,
+                    spacing_mm: Number | Sequence[Number] | np.ndarray | Grid,
+                    angles_deg: Sequence[Number] | np.ndarray | Tensor = (0.0,)) -> Float[Tensor, "b n *s"]:
     r"""The echo $r = s * h$: every scatterer sends its pulse, and the pulses add with their signs (coherently).
 
-    Shapes: scatterers `(B, 1, *S)` on a grid, depth first; an echo for each of n angles, `(B, n, *S)`. Outside the
-    grid there are none. Units: `spacing_mm` is one number, or one for each axis of space; the echo is in those of the
-    scatterers, which have both signs. As $\sum h^2 = 1$, scatterers of sd $\sigma$ give an echo of sd $\sigma$.
+    Shapes: `scatterers (B, 1, *S)` on a grid, depth first; an echo of the `pulse` for each of n `angles_deg`,
+    `(B, n, *S)`. Outside the grid there are none. Units: `spacing_mm` is one number, or one for each axis of space, or
+    the scatterers' `Grid`; the echo is in those of the scatterers, which have both signs. As
+    $\sum h^2 = 1$, scatterers of sd $\sigma$ give an echo of sd $\sigma$.
     An angle steers the pulse within the image's plane, which makes new speckle of the same tissue (`compound`).
-    No image gives no echo. Errors: ValueError for other shapes, NaN, no angle or one beyond 45 degrees, a grid too
-    coarse for the pulse's wave.
+    No image gives no echo. Errors: ValueError for other shapes, NaN, no angle or one beyond 45 degrees, a grid of
+    another shape or too coarse for the pulse's wave.
     Source: Bamber and Dickinson 1980, doi:10.1088/0031-9155/25/3/006. Chapter 11.
     """
     check_image("scatterers", scatterers)
     if scatterers.shape[1] != 1:
         raise ValueError(f"scatterers: expected (B, 1, *S), got shape {tuple(scatterers.shape)}")
     space = scatterers.shape[2:]
-    spacing = [spacing_mm] * len(space) if isinstance(spacing_mm, (int, float)) else list(spacing_mm)
-    if len(spacing) != len(space):
-        raise ValueError(f"spacing_mm: expected one number, or one for each of {len(space)} axes, got {len(spacing)}")
-    if not angles_deg:
-        raise ValueError("angles_deg: expected at least one, got none")
+    spacing, angles_deg = _spacing(spacing_mm, space), _angles(angles_deg)
     for angle in angles_deg:
-        check_number("angles_deg", angle, -45, 45, "degrees")
         for step, coarsest in zip(spacing, pulse.coarsest_mm(len(space), angle)):
-            if not 0 < step <= coarsest:
-                raise ValueError(f"spacing_mm: expected above 0 and at most {coarsest:.3g} mm, or the pulse is not "
-                                 f"sampled along this axis, got {step:g}")
+            if step > coarsest:
+                raise ValueError(f"spacing_mm: expected at most {coarsest:.3g} mm, or the pulse is not sampled along "
+                                 f"this axis, got {step:g}")
     x = at_least_float32(scatterers)
     if x.numel() == 0:
         return x.expand(-1, len(angles_deg), *space)
@@ -126,7 +129,7 @@ def envelope(rf: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
     return torch.fft.ifft(spectrum, dim=2).abs()
 
 
-def log_compress(amplitude: Float[Tensor, "b c *s"], dynamic_range_db: float = 60.0) -> Float[Tensor, "b c *s"]:
+def log_compress(amplitude: Float[Tensor, "b c *s"], dynamic_range_db: Number = 60.0) -> Float[Tensor, "b c *s"]:
     r"""B-mode: $20 \log_{10}(a / \max a)$ dB, and black for what lies further below the maximum than the dynamic range.
 
     Shapes: as the amplitude; the maximum is each image's. Units: dB, from -`dynamic_range_db` to 0.
@@ -135,7 +138,7 @@ def log_compress(amplitude: Float[Tensor, "b c *s"], dynamic_range_db: float = 6
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
     """
     check_amplitude(amplitude)
-    check_number("dynamic_range_db", dynamic_range_db, 1, 200, "dB")
+    dynamic_range_db = check_number("dynamic_range_db", dynamic_range_db, least=1, most=200, unit="dB")
     if amplitude.numel() == 0:
         return amplitude
     a = at_least_float32(amplitude)
@@ -158,8 +161,8 @@ def compound(frames: Float[Tensor, "b n *s"]) -> Float[Tensor, "b 1 *s"]:
     return at_least_float32(frames).mean(1, keepdim=True)
 
 
-def speckle_noise(amplitude: Float[Tensor, "b c *s"], strength: float | Float[Tensor, "b"], *,
-                  width_voxels: float = 0.0, generator: Generator | Sequence[Generator]) -> Float[Tensor, "b c *s"]:
+def speckle_noise(amplitude: Float[Tensor, "b c *s"], strength: PerImage, *,
+                  width_voxels: Number = 0.0, generator: Generator | Sequence[Generator]) -> Float[Tensor, "b c *s"]:
     r"""$a \, |\sqrt{1 - \kappa^2} + \kappa\,g|$, with g complex Gaussian of unit power: speckle, which multiplies.
 
     Shapes: as the amplitude; `strength` $\kappa$ is one number or one for each image: 0 leaves the image, 1 is
@@ -172,9 +175,8 @@ def speckle_noise(amplitude: Float[Tensor, "b c *s"], strength: float | Float[Te
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
     """
     check_amplitude(amplitude)
-    check_number("width_voxels", width_voxels, 0, 50, "voxels")
-    strength = per_image("strength", strength, len(amplitude))
-    check_holds("strength", strength, strength <= 1, "0..1")
+    width_voxels = check_number("width_voxels", width_voxels, least=0, most=50, unit="voxels")
+    strength = per_image("strength", strength, len(amplitude), least=0, most=1)
     if amplitude.numel() == 0:
         return amplitude
     a = at_least_float32(amplitude)
@@ -205,7 +207,7 @@ def point_snr(amplitude: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c"]:
     return a.mean(2) / a.std(2, unbiased=False) if a.numel() else a.sum(2)
 
 
-def rayleigh_logpdf(a: float | Float[Tensor, "..."], sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def rayleigh_logpdf(a: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     r"""$\log p(a) = \log (a / \sigma^2) - a^2 / 2\sigma^2$: the amplitude of many scatterers in every resolution cell.
 
     Shapes: numbers or tensors that broadcast together. Units: a and sigma in the image's. The density at a = 0 is 0,
@@ -213,14 +215,13 @@ def rayleigh_logpdf(a: float | Float[Tensor, "..."], sigma: float | Float[Tensor
     Errors: ValueError for a negative a, a sigma that is not positive, NaN.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
     """
-    a, sigma = map(at_least_float32, numbers(a=a, sigma=sigma).values())
-    check_holds("a", a, (a >= 0) & a.isfinite(), "finite values of 0 or more")
-    check_holds("sigma", sigma, (sigma > 0) & sigma.isfinite(), "positive, finite values")
+    a, sigma = numbers(a=a, sigma=sigma).values()
+    check_holds("a", a, (a >= 0) & a.isfinite(), expected="finite values of 0 or more")
+    check_holds("sigma", sigma, (sigma > 0) & sigma.isfinite(), expected="positive, finite values")
     return a.log() - 2 * sigma.log() - (a / sigma).square() / 2
 
 
-def k_logpdf(a: float | Float[Tensor, "..."], alpha: float | Float[Tensor, "..."],
-             sigma: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def k_logpdf(a: Numbers, alpha: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     r"""$\log p(a) = \log (2b / \Gamma(\alpha)) + \alpha \log (ba/2) + \log K_{\alpha-1}(ba)$, $b^2 = 2\alpha/\sigma^2$.
 
     Few scatterers: it is Rayleigh with a power $\sigma^2$ that itself varies by a Gamma distribution of shape
@@ -231,22 +232,22 @@ def k_logpdf(a: float | Float[Tensor, "..."], alpha: float | Float[Tensor, "..."
     not positive, an alpha outside 0.05..100 (beyond that it is Rayleigh), NaN.
     Source: Jakeman and Pusey 1978, doi:10.1103/PhysRevLett.40.546. Chapter 11.
     """
-    a, alpha, sigma = map(at_least_float32, numbers(a=a, alpha=alpha, sigma=sigma).values())
+    a, alpha, sigma = numbers(a=a, alpha=alpha, sigma=sigma).values()
     for name, value in {"a": a, "sigma": sigma}.items():
-        check_holds(name, value, (value > 0) & value.isfinite(), "positive, finite values")
+        check_holds(name, value, (value > 0) & value.isfinite(), expected="positive, finite values")
     _check_alpha(alpha)
     b = (2 * alpha).sqrt() / sigma
     return (2 * b).log() - alpha.lgamma() + alpha * (b * a / 2).log() + _log_bessel_k(alpha - 1, b * a)
 
 
-def k_point_snr(alpha: float | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def k_point_snr(alpha: Numbers) -> Float[Tensor, "..."]:
     r"""$[4\alpha\,\Gamma(\alpha)^2 / \pi\,\Gamma(\alpha + 1/2)^2 - 1]^{-1/2}$: the K distribution's mean over its sd.
 
     Shapes: as alpha. Units: none; below Rayleigh's 1.913, and near it for large alpha. Empty gives empty.
     Errors: ValueError for an alpha outside 0.05..100, or NaN.
     Source: as `k_logpdf`. Chapter 11.
     """
-    alpha = at_least_float32(numbers(alpha=alpha)["alpha"])
+    alpha = numbers(alpha=alpha)["alpha"]
     _check_alpha(alpha)
     return (4 * alpha / math.pi * (2 * (alpha.lgamma() - (alpha + 0.5).lgamma())).exp() - 1).rsqrt()
 
@@ -269,7 +270,24 @@ def _log_bessel_k(nu: Tensor, x: Tensor) -> Tensor:
 
 
 def _check_alpha(alpha: Tensor) -> None:
-    check_holds("alpha", alpha, (alpha >= 0.05) & (alpha <= 100), "0.05..100")
+    check_holds("alpha", alpha, (alpha >= 0.05) & (alpha <= 100), expected="0.05..100")
+
+
+def _spacing(spacing_mm: Number | Sequence[Number] | np.ndarray | Grid, space: torch.Size) -> list[float]:
+    if isinstance(spacing_mm, Grid) and spacing_mm.shape != tuple(space):
+        raise ValueError(f"spacing_mm: expected a Grid of shape {tuple(space)}, got one of {spacing_mm.shape}")
+    if isinstance(spacing_mm, Real):
+        return [check_number("spacing_mm", spacing_mm, above=0, unit="mm")] * len(space)
+    return as_spacing(spacing_mm, len(space)).tolist()
+
+
+def _angles(angles_deg: Sequence[Number] | np.ndarray | Tensor) -> list[float]:
+    if isinstance(angles_deg, str) or not hasattr(angles_deg, "__len__"):
+        raise TypeError(f"angles_deg: expected numbers in a row, got {kind_of(angles_deg)}")
+    angles = angles_deg.tolist() if isinstance(angles_deg, (np.ndarray, Tensor)) else list(angles_deg)
+    if not angles:
+        raise ValueError("angles_deg: expected at least one, got none")
+    return [check_number("angles_deg", angle, least=-45, most=45, unit="degrees") for angle in angles]
 
 
 def _convolve(image: Tensor, kernel: Tensor) -> Tensor:

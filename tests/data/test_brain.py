@@ -112,7 +112,7 @@ def test_a_grid_that_cannot_be_is_refused(brain, refused, arguments):
         brain.on_grid(size, dim=dim)
 
 
-@pytest.mark.parametrize("z_mm", [float("nan"), float("inf"), [[1.0]]], ids=["nan", "inf", "nested"])
+@pytest.mark.parametrize("z_mm", [float("nan"), float("inf"), [[1.0]], "10", True], ids=str)
 def test_a_height_that_is_none_is_refused(brain, refused, z_mm):
     with refused("z_mm: expected .* got"):
         brain.on_grid(64, dim=2, z_mm=z_mm)

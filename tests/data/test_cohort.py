@@ -282,7 +282,8 @@ def test_no_number_gives_an_empty_scan(dim, lesions):
 
 
 @pytest.mark.parametrize("wrong", [dict(seed=-1), dict(seed=0.5), dict(seed=True), dict(dim=4), dict(dim=1),
-                                   dict(size=16), dict(size=64.0), dict(size="64")],
+                                   dict(size=16), dict(size=64.0), dict(size="64"), dict(dim=2.0),
+                                   dict(dim="2"), dict(dim=None), dict(seed="0")],
                          ids=lambda value: "-".join(map(str, value.items())))
 def test_a_cohort_that_cannot_be_is_refused(refused, wrong):
     with refused(f"{next(iter(wrong))}: expected .* got"):
@@ -291,19 +292,30 @@ def test_a_cohort_that_cannot_be_is_refused(refused, wrong):
 
 @pytest.mark.parametrize("wrong", [dict(tr_ms=(20.0, 10.0)), dict(noise=(-0.1, 0.1)), dict(bias=0.1),
                                    dict(noise=(0.1,)), dict(te_ms=(3.0, 30.0)), dict(flip_deg=(20.0, 200.0)),
-                                   dict(noise=(0.0, float("nan"))), dict(bias=(0.0, float("inf"))), dict(tr_ms=(0.0, 20.0))],
+                                   dict(noise=(0.0, float("nan"))), dict(bias=(0.0, float("inf"))),
+                                   dict(tr_ms=(0.0, 20.0)), dict(bias=(0.0, 1e30)), dict(noise=(0.0, 1e30)),
+                                   dict(noise="01"), dict(noise=None),
+                                   dict(bias=(True, True)), dict(bias=("0", "1"))],
                          ids=lambda value: "-".join(map(str, value.items())))
 def test_a_protocol_that_cannot_be_is_refused(refused, wrong):
     with refused(f"{next(iter(wrong))}: expected .* got"):
         Protocol(**wrong)
 
 
+def test_numbers_of_numpy_are_numbers():
+    ours, theirs = BrainCohort(seed=3, size=32), BrainCohort(seed=np.int64(3), size=np.int32(32), dim=np.int8(2))
+    assert ours == theirs
+    for indices in (np.array([0, 2]), torch.tensor([0, 2]), [np.int64(0), np.int64(2)], range(0, 3, 2)):
+        assert torch.equal(theirs.batch(indices).image, ours.batch([0, 2]).image)
+    assert Protocol(noise=(np.float64(0), np.float64(0.1))).noise[1] == 0.1
+
+
 def test_a_number_that_is_none_is_refused(refused):
     cohort = BrainCohort(size=32)
-    with refused("indices: expected numbers of 0 or more, got -1"):
+    with refused("indices: expected a whole number, 0 or more, got -1"):
         cohort.batch([0, -1])
-    for wrong in ([0.5], ["0"], [None], 3):
-        with refused("integer|iterable"):
+    for wrong in ([0.5], ["0"], [None], [True], torch.tensor([1.0]), torch.tensor([True]), 3, "3", None):
+        with refused("indices: expected .* got"):
             cohort.batch(wrong)
 
 

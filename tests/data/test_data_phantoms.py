@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from skimage.data import shepp_logan_phantom
 
+from medlearn.base.grid import Grid
 from medlearn.data.phantoms import Ellipses, cysts, random_ellipses, scatterers, shepp_logan
 from medlearn.physics.projection import ParallelBeam
 
@@ -162,6 +163,12 @@ def test_where_there_is_no_echo_there_is_no_scatterer_and_a_seed_repeats():
     assert scatterers(echo[:0], 5.0, generator=seeded()).shape == (0, 1, 60, 60)
 
 
+def test_a_grid_and_numbers_of_numpy_will_do():
+    grid = Grid.from_spacing((16, 16), (2.0, 2.0))
+    assert torch.equal(one().image(16, grid), one().image(np.int64(16), np.float32(2)))
+    assert torch.equal(cysts(16, grid), cysts(16, 2.0, levels_db=np.array([-math.inf, -12, -6, 6, 12])))
+
+
 # What is refused
 
 @pytest.mark.parametrize("changed, name", [
@@ -183,13 +190,18 @@ def test_ellipses_that_cannot_be_are_refused(refused, changed, name):
     (lambda: random_ellipses(1, -1, generator=seeded()), "inserts"),
     (lambda: random_ellipses(1, generator=None), "generator"),
     (lambda: random_ellipses(1, width_mm=math.nan, generator=seeded()), "width_mm"),
+    (lambda: cysts(8, 1.0, levels_db=[1e30]), "levels_db"), (lambda: cysts(8, 1.0, levels_db="6"), "levels_db"),
+    (lambda: cysts(8, 1.0, levels_db=6.0), "levels_db"), (lambda: cysts(8, 1.0, levels_db=[True]), "levels_db"),
+    (lambda: cysts(8, Grid.from_spacing((8, 9), (1.0, 1.0))), "pixel_mm"), (lambda: shepp_logan("200"), "width_mm"),
+    (lambda: scatterers(torch.ones(1, 1, 8, 8), True, generator=seeded()), "per_voxel"),
     (lambda: cysts(8, 1.0, levels_db=[math.nan]), "levels_db"), (lambda: cysts(0, 1.0), "size"),
     (lambda: scatterers(torch.randn(1, 1, 8, 8, generator=seeded()), 1.0, generator=seeded()), "echo"),
     (lambda: scatterers(torch.full((1, 1, 8, 8), math.nan), 1.0, generator=seeded()), "echo"),
     (lambda: scatterers(torch.ones(8, 8), 1.0, generator=seeded()), "echo"),
     (lambda: scatterers(torch.ones(1, 1, 8, 8), 0.0, generator=seeded()), "per_voxel"),
     (lambda: scatterers(torch.ones(1, 1, 8, 8), 1.0, generator=3), "generator"),
-], ids=["size", "pixel", "samples", "width", "batch", "inserts", "no generator", "nan width", "nan level", "no size",
+], ids=["size", "pixel", "samples", "width", "batch", "inserts", "no generator", "nan width", "loud level",
+        "text level", "one level", "true level", "other grid", "text width", "true density", "nan level", "no size",
         "standardised", "nan", "no batch", "no density", "number"])
 def test_what_no_phantom_is_made_of_is_refused(refused, call, name):
     with refused(f"{name}: expected .* got"):

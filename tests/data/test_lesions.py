@@ -57,6 +57,9 @@ def balls(*specs):
     (dict(touching=-0.1), "touching"), (dict(touching=1.1), "touching"), (dict(touching=math.nan), "touching"),
     (dict(touching=None), "touching"), (dict(prevalence=0.0), "prevalence"), (dict(prevalence=0.5), "prevalence"),
     (dict(prevalence=math.nan), "prevalence"), (dict(prevalence="1%"), "prevalence"),
+    (dict(prevalence=True), "prevalence"), (dict(touching=True), "touching"), (dict(touching="0.3"), "touching"),
+    (dict(diagnosis=(True, False, False)), "diagnosis"), (dict(diagnosis="100"), "diagnosis"),
+    (dict(masses=(True, True)), "masses"), (dict(plaque_mm=("1", "2")), "plaque_mm"), (dict(plaques=None), "plaques"),
     (dict(prevalence=0.001, diagnosis=(1.0, 0.0, 0.0)), "prevalence"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_wish_that_cannot_be_met_is_refused(refused, wrong, name):
