@@ -65,8 +65,8 @@ class Scan:
     def samples(self, target: Literal["tissue", "lesion", "instance", "diagnosis"] = "tissue") -> TensorDataset:
         r"""What `medlearn.train.fit` trains on: for each image the pair (standardised image, labels).
 
-        Shapes: `samples[i]` is an image `(C, *S)` and its labels `(*S)`, or a number of those without axes where the
-        `target` is the diagnosis; `samples[2:5]` are three of each. Units: none, as of `standardise`.
+        Shapes: `samples[i]` is an image `(C, *S)` and its labels `(*S)`; where the `target` is the diagnosis, a single
+        number. `samples[2:5]` are three of each. Units: none, as of `standardise`.
         No image gives no sample, which `fit` refuses. Errors: ValueError for another target, and as `standardise`.
         Chapter 5.
 
@@ -89,7 +89,7 @@ class Scan:
 
     def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> Scan:
         if isinstance(index, np.ndarray):
-            index = torch.from_numpy(index)
+            index = torch.from_numpy(np.ascontiguousarray(index))
         several = index.ndim == 1 if isinstance(index, Tensor) else isinstance(index, (slice, list, tuple, range))
         index = index if several else [operator.index(index)]
         index = list(index) if isinstance(index, (tuple, range)) else index

@@ -163,10 +163,10 @@ def ramp_filter(sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Flo
 
     Shapes: as the `sinogram`. Units: the sinogram's, in steps of a detector. Built from h and not from $|f|$, whose
     zero at f = 0 would darken the whole image; zeros are added so that the ends do not meet. No sinogram gives none.
-    Errors: TypeError for what is no float tensor, ValueError for a window not in `WINDOWS`.
+    Errors: TypeError for what is no float tensor, ValueError for other axes and a window not in `WINDOWS`.
     Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 9.
     """
-    check_tensor("sinogram", sinogram, dtype="float")
+    check_tensor("sinogram", sinogram, dtype="float", shape="(B, C, V, D)")
     check_choice("window", window, list(WINDOWS))
     sinogram = at_least_float32(sinogram)
     if sinogram.numel() == 0:

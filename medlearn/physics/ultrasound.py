@@ -97,6 +97,8 @@ def radio_frequency(scatterers: Float[Tensor, "b 1 *s"], pulse: Pulse, *,
     if scatterers.shape[1] != 1:
         raise ValueError(f"scatterers: expected (B, 1, *S), got shape {tuple(scatterers.shape)}")
     space = scatterers.shape[2:]
+    if not isinstance(pulse, Pulse):
+        raise TypeError(f"pulse: expected a Pulse, got {kind_of(pulse)}")
     spacing, angles_deg = _spacing(spacing_mm, space), _angles(angles_deg)
     for angle in angles_deg:
         for step, coarsest in zip(spacing, pulse.coarsest_mm(len(space), angle)):

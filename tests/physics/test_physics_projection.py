@@ -321,6 +321,12 @@ def test_a_sinogram_that_does_not_fit_is_refused(refused, name, sinogram):
         getattr(ParallelBeam(8, [0, 10]), name)(sinogram)
 
 
+def test_a_filter_of_no_sinogram_is_refused(refused):
+    for wrong in (torch.tensor(1.0), torch.zeros(3, 12), torch.zeros(1, 1, 3, 12).long(), None):
+        with refused("sinogram: expected .*B, C, V, D.* got"):
+            ramp_filter(wrong)
+
+
 def test_a_window_that_is_not_there_is_refused(refused):
     with refused("window: expected \"ramp\", .* or \"hann\", got 'box'"):
         ParallelBeam(8, [0]).fbp(torch.zeros(1, 1, 1, 12), "box")

@@ -301,6 +301,11 @@ def test_an_echo_that_cannot_be_is_refused(refused):
             radio_frequency(points, PULSE, spacing_mm=spacing)
     with refused("spacing_mm: expected 2 numbers, one for each axis, or a Grid, got"):
         radio_frequency(points, PULSE, spacing_mm=(0.04, 0.04, 0.04))
+    with refused("pulse: expected a Pulse, got NoneType"):
+        radio_frequency(points, None, spacing_mm=SPACING)
+    for angles in (5.0, "20", [True], ["20"]):
+        with refused("angles_deg: expected .* got"):
+            radio_frequency(points, PULSE, spacing_mm=SPACING, angles_deg=angles)
     with refused("angles_deg: expected at least one"):
         radio_frequency(points, PULSE, spacing_mm=SPACING, angles_deg=[])
     with refused("angles_deg: expected -45..45 degrees, got 60"):
