@@ -12,34 +12,35 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, Integer
 from torch import Tensor
 
+from medlearn.base import validation
 from medlearn.base.grid import as_affine
-from medlearn.base.validation import INTEGERS, kind_of
+from medlearn.base.validation import check_finite, check_same, check_shape, check_tensor, check_whole, kind_of
 
 _TABLE = 1 << 20                # ids up to here are counted in a table, larger ones by sorting
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)      # torch stores them and computes with them hardly at all
 
 
 def check_simplex(p: Float[Tensor, "..."], dim: int = 1) -> None:
     r"""Refuses what is no point of the probability simplex: $p_c \ge 0$ and $\sum_c p_c = 1$ along `dim`.
 
-    Shapes: any; `dim` is the axis of the classes, 1 in `(B, C, *S)`.
+    Shapes: `p` any; `dim` is the axis of the classes, 1 in `(B, C, *S)`.
     The sum may miss 1 by $4 \epsilon \sqrt{C}$, with $\epsilon$ of the dtype: what rounding explains
     (8e-7 for three classes in float32, 0.05 in bfloat16). A batch of no points passes.
     Errors: TypeError when `p` is no float tensor; ValueError for NaN, a negative value, another sum, no class at all.
     Chapter 1.
+
+    >>> check_simplex(torch.tensor([[0.2, 0.5, 0.3]]))
+    >>> check_simplex(torch.tensor([[2.0, -1.0]]))
+    Traceback (most recent call last):
+    ValueError: p: expected 0 or more, got -1
     """
-    if not isinstance(p, Tensor) or not p.is_floating_point():
-        raise TypeError(f"p: expected a float tensor of probabilities, got {kind_of(p)}")
-    if not -p.ndim <= dim < p.ndim:
-        raise ValueError(f"dim: expected an axis of p, which has {p.ndim}, got {dim}")
+    check_tensor("p", p, dtype="float")
+    dim = check_whole("dim", dim, least=-p.ndim, most=p.ndim - 1)
     if p.shape[dim] == 0:
         raise ValueError(f"p: expected at least one class along axis {dim}, got shape {tuple(p.shape)}")
     if p.numel() == 0:
         return
-    low = p.amin().item()
-    if math.isnan(low):
-        raise ValueError("p: expected probabilities, got NaN")
-    if low < 0:
-        raise ValueError(f"p: expected probabilities of 0 or more, got a minimum of {low:.4g}")
+    check_finite("p", p, least=0)
     total = p.sum(dim, dtype=torch.float32 if p.dtype in (torch.float16, torch.bfloat16) else p.dtype)
     miss = (total - 1).abs()
     if not miss.max() <= 4 * torch.finfo(p.dtype).eps * p.shape[dim] ** 0.5:
@@ -58,6 +59,10 @@ class InstanceSet:
     gives sets of one. The empty set still has a grid: its masks are `(0, *S)`.
     Errors: TypeError for other dtypes; ValueError for shapes or devices that do not belong together, a mask without a
     voxel, a class below 1, a score that is NaN or outside 0..1. Chapter 1.
+
+    >>> things = InstanceSet(torch.tensor([[[True, False]], [[False, True]]]), torch.tensor([1, 2]))
+    >>> things, things.to_semantic()
+    (InstanceSet(1 of class 1, 1 of class 2, grid (1, 2)), tensor([[1, 2]]))
     """
 
     masks: Bool[Tensor, "n *s"]
@@ -68,57 +73,45 @@ class InstanceSet:
 
     def __post_init__(self):
         masks, classes = self.masks, self.classes
-        if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
-            raise TypeError(f"masks: expected a bool tensor (n, *S), got {kind_of(masks)}")
-        if masks.ndim not in (3, 4):
-            raise ValueError(f"masks: expected (n, *S) with 2 or 3 axes of space, got shape {tuple(masks.shape)}")
-        if not isinstance(classes, Tensor) or classes.dtype != torch.int64:
-            raise TypeError(f"classes: expected an int64 tensor (n,), got {kind_of(classes)}")
+        check_tensor("masks", masks, dtype="bool", shape="(n, *S)")
+        check_tensor("classes", classes, dtype="int64", shape="(n,)")
         if self.scores is None:
             object.__setattr__(self, "scores", torch.ones(len(masks), device=masks.device))
-        scores = self.scores
-        if not isinstance(scores, Tensor) or not scores.is_floating_point():
-            raise TypeError(f"scores: expected a float tensor (n,), got {kind_of(scores)}")
+        scores = check_tensor("scores", self.scores, dtype="float", shape="(n,)")
         for name, value in {"classes": classes, "scores": scores}.items():
-            if value.shape != masks.shape[:1] or value.device != masks.device:
-                raise ValueError(f"{name}: expected shape ({len(masks)},) on {masks.device} to go with the masks, "
-                                 f"got {tuple(value.shape)} on {value.device}")
-        if len(masks) == 0:
-            return
+            check_shape(name, value, masks.shape[:1], because="to go with the masks")
+            if value.device != masks.device:
+                raise ValueError(f"{name}: expected them on {masks.device}, where the masks are, got {value.device}")
         voxels = masks.flatten(1).any(dim=1)
         if not voxels.all():
             raise ValueError(f"masks: expected at least one voxel in each, got none in mask {voxels.int().argmin()}")
-        if classes.min() < 1:
-            raise ValueError(f"classes: expected 1 or more (0 is background), got {classes.min()}")
-        wrong = ~((scores >= 0) & (scores <= 1))
-        if wrong.any():
-            raise ValueError(f"scores: expected values in 0..1, got {scores[wrong][0]:.4g}")
+        check_finite("classes", classes, least=1, hint="0 is background")
+        check_finite("scores", scores, least=0, most=1)
 
     @classmethod
     def from_semantic(cls, labels: Integer[Tensor, "*s"]) -> InstanceSet:
         r"""A thing for each connected component of each class: what a map of classes can tell, and no more.
 
-        Shapes: `labels (*S)` of one image. Voxels of a class that share a face, an edge or a corner are one thing.
+        Shapes: `labels (*S)` of one image; a batch `(B, H, W)` looks like a volume and would be taken for one.
+        Voxels of a class that share a face, an edge or a corner are one thing.
         No class but 0 gives the empty set. Errors: as `connected_components`. Chapter 1.
         """
-        check_map("labels", labels)                     # a mask has no classes
+        _check_map("labels", labels)                    # a mask has no classes
         return cls.from_map(connected_components(labels), labels)
 
     @classmethod
     def from_map(cls, instances: Integer[Tensor, "*s"], semantic: Integer[Tensor, "*s"]) -> InstanceSet:
         r"""A thing for each id of a map, with its class from the other map, $m_i = [\mathrm{instances} = i]$.
 
-        Shapes: both `(*S)`, of one image. Ids may have gaps; the things come in the order of their ids.
+        Shapes: `instances` (the ids) and `semantic` (the classes) `(*S)`, of one image; a batch `(B, H, W)` looks like
+        a volume and would be taken for one. Ids may have gaps; the things come in the order of their ids.
         Voxels with a class and no id belong to no thing and are left out ("stuff"). No id gives the empty set.
         Errors: ValueError for maps that do not belong together, a negative value, an id of two classes or of class 0.
         Chapter 1.
         """
         for name, map_ in {"instances": instances, "semantic": semantic}.items():
-            check_map(name, map_)
-            check_labels(name, map_)
-        if instances.shape != semantic.shape or instances.device != semantic.device:
-            raise ValueError(f"semantic: expected shape {tuple(instances.shape)} on {instances.device} to go with "
-                             f"the instances, got {tuple(semantic.shape)} on {semantic.device}")
+            _check_map(name, map_)
+        check_same("semantic", semantic, like=instances, whose="instances")
         inside = instances > 0
         ids, which = instances[inside].unique(return_inverse=True)
         found = semantic[inside].long()
@@ -164,13 +157,13 @@ class InstanceSet:
     def __len__(self) -> int:
         return self.masks.shape[0]
 
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> InstanceSet:
-        if not isinstance(index, (slice, list, tuple, range, Tensor)) or isinstance(index, Tensor) and index.ndim == 0:
+    def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> InstanceSet:
+        if not isinstance(index, (slice, list, tuple, range, np.ndarray, Tensor)) or getattr(index, "ndim", 1) == 0:
             i = operator.index(index)
             if not -len(self) <= i < len(self):
                 raise IndexError(f"expected an index into {len(self)} things, got {i}")
             index = [i]
-        elif isinstance(index, (list, tuple, range)):
+        elif isinstance(index, (list, tuple, range, np.ndarray)):
             index = torch.as_tensor(list(index), dtype=None if len(index) else torch.int64)
         return InstanceSet(self.masks[index], self.classes[index], self.scores[index])
 
@@ -194,18 +187,25 @@ class InstanceSet:
 def connected_components(labels: Integer[Tensor, "*s"] | Bool[Tensor, "*s"]) -> Int[Tensor, "*s"]:
     r"""A map of things: voxels of one class that touch get one id of 1..n, and 0 stays 0.
 
-    Shapes: `labels (*S)` of one image, classes or a mask; the map is on the labels' device (it is computed on the
+    Shapes: `labels (*S)` of one image, classes or a mask; a batch `(B, H, W)` looks like a volume and would be taken
+    for one, with things that reach from image to image. The map is on the labels' device (it is computed on the
     CPU), in int16 where the ids surely fit and else in int32: a quarter of the memory of int64, which is the time it
     takes to read. Make it `.long()` before calculating with ids.
     Voxels touch that share a face, an edge or a corner: 8 neighbours in 2D, 26 in 3D.
-    No class but 0 gives zeros. Errors: TypeError for a float map; ValueError for another number of axes or a negative
-    label. Source: the package connected-components-3d; Wu et al. 2005, doi:10.1117/12.596105. Chapter 1.
+    No class but 0 gives zeros. Errors: TypeError for a float map or one of uint16; ValueError for another number of
+    axes or a negative label.
+    Source: the package connected-components-3d; Wu et al. 2005, doi:10.1117/12.596105. Chapter 1.
+
+    >>> connected_components(torch.tensor([[1, 1, 0, 1], [0, 0, 0, 2]]))
+    tensor([[1, 1, 0, 2],
+            [0, 0, 0, 3]], dtype=torch.int16)
     """
     import cc3d
 
-    if not (isinstance(labels, Tensor) and labels.dtype == torch.bool and labels.ndim in (2, 3)):
-        check_map("labels", labels)
-        check_labels("labels", labels)
+    if isinstance(labels, Tensor) and labels.dtype == torch.bool:
+        check_tensor("labels", labels, dtype="bool", shape="(*S)")
+    else:
+        _check_map("labels", labels)
     if labels.numel() == 0:
         return torch.zeros_like(labels, dtype=torch.int16)
     voxels = labels.cpu().contiguous()
@@ -237,14 +237,17 @@ class Region:
 def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) -> dict[int, Region]:
     r"""Volume and place of every label: $V = n \, |\det A|$ and $\bar x = A \bar\imath + t$, with the affine $(A, t)$.
 
-    Shapes: `labels (*S)` of one image, 0 is background; `affine (4, 4)`. In 2D the affine's first two columns are
+    Shapes: `labels (*S)` of one image, 0 is background; a batch `(B, H, W)` looks like a volume and would be taken for
+    one. `affine (4, 4)`; in 2D the affine's first two columns are
     the image's axes and its third is the slice's normal with its thickness.
     Units: the affine takes voxel indices to mm. No label above 0 gives `{}`.
     Errors: TypeError for a float map; ValueError for a negative label, another number of axes, or an affine that is
     not 4 x 4, not finite, without inverse, or whose last row is not 0, 0, 0, 1. Chapter 1.
+
+    >>> region_measures(torch.tensor([[0, 3], [0, 3]]), np.diag([2.0, 1.0, 5.0, 1.0]))[3].extent_mm
+    (4.0, 1.0)
     """
-    check_map("labels", labels)
-    check_labels("labels", labels)
+    _check_map("labels", labels)
     linear, offset = _affine_parts(affine)
     place = labels.nonzero()
     ids, which = _ids(labels[tuple(place.T)])
@@ -254,7 +257,7 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
         0, which[:, None].expand_as(place), place, how, include_self=False).tolist() for how in ("amin", "amax"))
 
     columns = linear[:, :labels.ndim]
-    voxel_mm3 = abs(np.linalg.det(linear))
+    voxel_mm3 = float(abs(np.linalg.det(linear)))
     cell = math.sqrt(np.linalg.det(columns.T @ columns))            # mm^3 of a voxel, or mm^2 of a pixel
     spacing_mm = np.linalg.norm(columns, axis=0)
     centroid_mm = total.cpu().numpy() / voxels.cpu().numpy()[:, None] @ columns.T + offset
@@ -265,16 +268,24 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
             for label, n, centroid, low, high in zip(ids.tolist(), voxels.tolist(), centroid_mm.tolist(), first, last)}
 
 
+def _check_map(name: str, map_: Tensor) -> None:
+    """Refuses what is no map of whole numbers of 0 or more, of one image `(*S)`."""
+    if isinstance(map_, Tensor) and map_.dtype in _UNSIGNED:
+        raise TypeError(f"{name}: expected integers that torch computes with, got {kind_of(map_)}; give {name}.long()")
+    check_tensor(name, map_, dtype="integer", shape="(*S)")
+    validation.check_labels(name, map_)
+
+
 def check_map(name: str, map_: Tensor) -> None:
-    """Refuses what is no map of whole numbers of one image."""
-    if not isinstance(map_, Tensor) or map_.dtype not in INTEGERS:
-        raise TypeError(f"{name}: expected an integer map (*S) of one image, got {kind_of(map_)}")
+    """As `medlearn.metrics` still asks; to go when it asks the ground room."""
+    if not isinstance(map_, Tensor) or map_.dtype not in validation.INTEGERS:
+        raise TypeError(f"{name}: expected an integer map (*S) of one image, got {kind_of(map_)}; {name}.long() is one")
     if map_.ndim not in (2, 3):
         raise ValueError(f"{name}: expected one image (*S) with 2 or 3 axes of space, got shape {tuple(map_.shape)}")
 
 
 def check_labels(name: str, values: Tensor) -> None:
-    """Refuses labels below 0."""
+    """As `check_map`."""
     if values.dtype.is_signed and values.numel() and (low := values.min()) < 0:
         raise ValueError(f"{name}: expected values of 0 or more, got {low}")
 

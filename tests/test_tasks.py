@@ -49,17 +49,17 @@ def test_the_corners_pass_and_so_does_a_batch_of_nothing():
 
 
 @pytest.mark.parametrize("p, says", [
-    (torch.tensor([[1.5, -0.5]]), "0 or more, got a minimum of -0.5"),
+    (torch.tensor([[1.5, -0.5]]), "p: expected 0 or more, got -0.5"),
     (torch.tensor([[0.5, 0.4]]), "sums of 1 along axis 1, got 0.9"),
     (torch.tensor([[0.5, 0.5], [0.5, 0.50001]]), "got 1.00001"),
     (torch.tensor([[0.5, 0.50001]], dtype=torch.float64), "got 1.00001"),
     (torch.tensor([[0.5, 0.6]], dtype=torch.bfloat16), "sums of 1"),
-    (torch.tensor([[0.5, math.nan]]), "got NaN"),
-    (torch.tensor([[0.5, math.inf]]), "got inf"),
-    (torch.tensor([[1, 0]]), "float tensor of probabilities, got torch.int64"),
+    (torch.tensor([[0.5, math.nan]]), "p: expected finite numbers, got a range of nan"),
+    (torch.tensor([[0.5, math.inf]]), "p: expected finite numbers, got a range of 0.5 to inf"),
+    (torch.tensor([[1, 0]]), "p: expected a float tensor, got torch.int64"),
     ([[1.0, 0.0]], "got list"),
     (torch.empty(2, 0), "at least one class"),
-    (torch.tensor([1.0]), "dim: expected an axis of p, which has 1, got 1"),
+    (torch.tensor([1.0]), r"dim: expected a whole number, -1\.\.0, got 1"),
 ], ids=range(11))
 def test_what_is_no_point_of_the_simplex_is_refused_with_what_came(p, says, refused):
     with refused(says):
@@ -184,6 +184,8 @@ def test_indexing_gives_smaller_sets():
     assert [one.classes.item() for one in things] == things.classes.tolist()
     assert len(things[things.scores > 0.4]) == (things.scores > 0.4).sum()
     assert things[[True, False, False, True]] == things[[0, 3]]
+    assert things[np.array([0, 3])] == things[[0, 3]] == things[np.array([True, False, False, True])]
+    assert things[np.int64(2)] == things[2]
     with pytest.raises(IndexError, match="4 things, got 4"):
         things[4]
 
@@ -224,13 +226,13 @@ MASKS, CLASSES = torch.ones(2, 3, 3, dtype=torch.bool), torch.tensor([1, 2])
     ((MASKS[None, None], CLASSES), "masks: .* got shape"),
     ((MASKS, CLASSES.int()), "classes: expected an int64 tensor .* got torch.int32"),
     ((MASKS, CLASSES[:1]), r"classes: expected shape \(2,\) .* got \(1,\)"),
-    ((MASKS, torch.tensor([1, 0])), "classes: expected 1 or more .* got 0"),
-    ((MASKS, torch.tensor([1, -1])), "classes: expected 1 or more .* got -1"),
+    ((MASKS, torch.tensor([1, 0])), "classes: expected 1 or more, got 0. 0 is background"),
+    ((MASKS, torch.tensor([1, -1])), "classes: expected 1 or more, got -1"),
     ((MASKS, CLASSES, torch.tensor([1, 0])), "scores: expected a float tensor .* got torch.int64"),
     ((MASKS, CLASSES, torch.tensor([1.0])), "scores: expected shape"),
-    ((MASKS, CLASSES, torch.tensor([1.0, 1.5])), "scores: expected values in 0..1, got 1.5"),
-    ((MASKS, CLASSES, torch.tensor([-0.1, 1.0])), "scores: expected values in 0..1, got -0.1"),
-    ((MASKS, CLASSES, torch.tensor([1.0, math.nan])), "scores: expected values in 0..1, got nan"),
+    ((MASKS, CLASSES, torch.tensor([1.0, 1.5])), r"scores: expected 0\.\.1, got 1\.5"),
+    ((MASKS, CLASSES, torch.tensor([-0.1, 1.0])), r"scores: expected 0\.\.1, got -0\.1"),
+    ((MASKS, CLASSES, torch.tensor([1.0, math.nan])), "scores: expected finite numbers, got a range of nan"),
     ((torch.stack([MASKS[0], ~MASKS[0]]), CLASSES), "masks: expected at least one voxel in each, got none in mask 1"),
 ], ids=range(14))
 def test_what_is_no_set_of_things_is_refused(arguments, says, refused):
@@ -241,11 +243,11 @@ def test_what_is_no_set_of_things_is_refused(arguments, says, refused):
 @pytest.mark.parametrize("ids, semantic, says", [
     ([[1, 1]], [[1, 2]], "one class for each id, got classes 1 and 2 for 1"),
     ([[1, 2]], [[1, 0]], "a class of 1 or more for each id, got 0 for 2"),
-    ([[1, 2]], [[1, -1]], "semantic: expected values of 0 or more, got -1"),
-    ([[-1, 2]], [[1, 1]], "instances: expected values of 0 or more, got -1"),
+    ([[1, 2]], [[1, -1]], "semantic: expected labels of 0 or more, got -1"),
+    ([[-1, 2]], [[1, 1]], "instances: expected labels of 0 or more, got -1"),
     ([[1, 2]], [[1], [1]], r"semantic: expected shape \(1, 2\) .* got \(2, 1\)"),
-    ([[1.0, 2.0]], [[1, 1]], "instances: expected an integer map .* got torch.float32"),
-    ([[True, False]], [[1, 1]], "instances: expected an integer map .* got torch.bool"),
+    ([[1.0, 2.0]], [[1, 1]], "instances: expected an integer tensor .* got torch.float32"),
+    ([[True, False]], [[1, 1]], "instances: expected an integer tensor .* got torch.bool"),
     ([1, 2], [1, 1], r"2 or 3 axes of space, got shape \(2,\)"),
 ], ids=range(8))
 def test_maps_that_do_not_belong_together_are_refused(ids, semantic, says, refused):
@@ -255,14 +257,22 @@ def test_maps_that_do_not_belong_together_are_refused(ids, semantic, says, refus
 
 def test_a_map_that_is_no_map_of_classes_is_refused(refused):
     for make in (connected_components, InstanceSet.from_semantic):
-        with refused("labels: expected an integer map"):
+        with refused("labels: expected an integer tensor"):
             make(torch.ones(3, 3))
-        with refused("labels: expected values of 0 or more, got -100"):
+        with refused("labels: expected labels of 0 or more, got -100"):
             make(torch.full((3, 3), -100))
         with refused("labels: .* got shape"):
             make(torch.ones(1, 1, 3, 3, dtype=torch.int64))
-    with refused("got torch.uint16"):
-        InstanceSet.from_semantic(torch.ones(3, 3, dtype=torch.uint16))
+
+
+@pytest.mark.parametrize("take", [connected_components, InstanceSet.from_semantic, lambda x: InstanceSet.from_map(x, x),
+                                  lambda x: region_measures(x, np.eye(4))], ids=["components", "semantic", "map", "regions"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64], ids=lambda dtype: dtype.__name__)
+def test_unsigned_maps_as_other_tools_write_them_are_refused_with_what_to_do(take, dtype, refused):
+    labels = torch.from_numpy(np.eye(8, dtype=dtype))
+    with refused(rf"expected integers that torch computes with, got torch\.{np.dtype(dtype)} .*; give \w+\.long\(\)"):
+        take(labels)
+    take(labels.long())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -343,7 +353,7 @@ def test_an_affine_that_is_none_is_refused(affine, says, refused):
 
 
 def test_a_map_that_cannot_be_measured_is_refused(refused):
-    with refused("labels: expected an integer map .* got torch.float32"):
+    with refused("labels: expected an integer tensor .* got torch.float32"):
         region_measures(torch.ones(2, 2), np.eye(4))
     with refused("got -1"):
         region_measures(torch.full((2, 2), -1), np.eye(4))

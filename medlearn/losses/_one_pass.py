@@ -1,66 +1,73 @@
-r"""Every sum that overlap losses and cross-entropy need, in one pass over the voxels, and its gradient in closed form."""
+r"""All sums of overlap losses and cross-entropy, in one pass over the voxels, and their gradient in closed form."""
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from medlearn.losses._inputs import accumulating, check_numbers
+from medlearn.base.precision import accumulating
+from medlearn.losses._inputs import check_numbers, has_values
 
 CPU_BLOCK, GPU_BLOCK = 1 << 16, 1 << 22     # voxels at a time: what stays in a cache; short sums also lose no digits
-LANES = 1024                                # partial sums a class on a GPU, where all voxels would queue for one address
+LANES = 1024                                # partial sums a class on a GPU, where all voxels would queue for one place
 FAR = 1e-37                                 # below it a float32 probability has lost its digits
 
 
 def soft_sums(logits: Tensor, labels: Tensor, *, ignore_index: int | None = None, squared: bool = False,
               cross_entropy: bool = False, weight: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    r"""tp $= \sum_v p_k y_k$, fp $= \sum_v p_k - $ tp, fn $= \sum_v y_k - $ tp; and $-\sum_v w_y \ln p_y$ over the batch.
+    r"""tp $= \sum_v p_k y_k$, fp $= \sum_v p_k - $ tp, fn $= \sum_v y_k - $ tp; and $-\sum_v w_y \ln p_y$ of them all.
 
-    Shapes: three times `(B, K)`, and a scalar, which is 0 unless `cross_entropy` asks for it. `squared` has $p_k^2$ in fp.
+    Shapes: three times `(B, K)`, and a scalar, which is 0 unless `cross_entropy` asks for it. `squared`: $p_k^2$ in fp.
     """
     if logits.ndim == 2:
         logits, labels = logits[..., None], labels[:, None]
     logits, labels = logits.flatten(2), labels.flatten(1)
     if torch.compiler.is_compiling():
         return _written_out(logits, labels, ignore_index, squared, cross_entropy, weight)
-    sums = _SoftSums.apply(logits, labels, ignore_index, squared, cross_entropy, weight)
-    check_numbers(logits, clue=sums[1])
-    return sums
+    if weight is not None and weight.requires_grad and torch.is_grad_enabled():
+        raise ValueError("weight: expected numbers without a gradient, as weight.detach() is, got requires_grad=True")
+    logits, labels = _plain(logits), _plain(labels)
+    tp, fp, fn, surprise, *_ = _SoftSums.apply(logits, labels, ignore_index, squared, cross_entropy, weight)
+    check_numbers(logits, clue=fp)
+    return tp, fp, fn, surprise.sum()
 
 
 class _SoftSums(torch.autograd.Function):
     r"""The softmax is computed once and kept, with the true class's share of it; the gradient is written in its place.
 
-    Let $g_k$ be what a voxel's probabilities receive from above: $a = \partial / \partial \mathrm{fp}_k$ for every class
-    (times $2 p_k$ if squared), and $b_k = \partial/\partial \mathrm{tp}_k - \partial/\partial \mathrm{fp}_k -
+    Let $g_k$ be what a voxel's probabilities receive from above: $a = \partial / \partial \mathrm{fp}_k$ for every
+    class (times $2 p_k$ if squared), and $b_k = \partial/\partial \mathrm{tp}_k - \partial/\partial \mathrm{fp}_k -
     \partial/\partial \mathrm{fn}_k$ besides for the true one. With $c$ for the cross-entropy, the logits receive
 
     $$ dz_k = p_k (g_k - s) + c\,w_y (p_k - y_k), \qquad s = \sum_j p_j g_j = \sum_j p_j a_j + p_y b_y . $$
 
     So every class gets $p_k (a_k - s + c\,w_y)$, and the true class $p_y b_y - c\,w_y$ on top: no one-hot tensor. An
     ignored voxel has $p = 0$ and $w = 0$, and nothing of it remains.
+
+    The softmax is an output besides, though nobody outside wants it: through it a derivative of the gradient finds its
+    way back to the logits.
     """
 
     @staticmethod
-    def forward(ctx, logits, labels, ignore_index, squared, cross_entropy, weight):
+    def forward(logits, labels, ignore_index, squared, cross_entropy, weight):
         p = logits.softmax(1, dtype=accumulating(logits.dtype))
         images, classes, voxels = p.shape
         true_p = p.new_empty(images, voxels)
         lanes, wide = (1 if p.device.type == "cpu" else LANES), _widest(p)
         tp, true = torch.zeros(2, images, classes * lanes, dtype=wide, device=p.device)
         predicted = torch.zeros(images, classes, dtype=wide, device=p.device)
-        surprise, one = torch.tensor([0.0, 1.0], dtype=wide, device=p.device)
+        surprise, one = torch.zeros(images, dtype=wide, device=p.device), torch.ones((), dtype=wide, device=p.device)
         for i, v in _blocks(p):
             q = p[i, :, v]
             y, valid = _true_class(labels[i, v], ignore_index)
             p_y = true_p[i, v]
             torch.gather(q, 1, y[:, None], out=p_y[:, None])
             if cross_entropy:
+                if valid is not None:
+                    p_y.masked_fill_(~valid, 1)         # of surprise 0; NaN would hide who else needs the logits
                 log_p = _log(p_y, logits[i, :, v], y)
-                log_p = log_p if weight is None else log_p * weight.take(y)
-                surprise -= (log_p if valid is None else torch.where(valid, log_p, 0)).sum()
+                surprise[i] -= (log_p if weight is None else log_p * weight.take(y)).sum(1)
             if valid is not None:
                 q.masked_fill_(~valid[:, None], 0)
                 p_y.masked_fill_(~valid, 0)
@@ -70,39 +77,66 @@ class _SoftSums(torch.autograd.Function):
             predicted[i] += (q.square() if squared else q).sum(2)
         tp, true = (sums.view(images, classes, lanes).sum(2) for sums in (tp, true))
         fp = predicted - tp if squared else (predicted - tp).clamp_min(0)       # rounding may leave -1e-7 of it
-        ctx.save_for_backward(p, true_p, labels, weight)
-        ctx.ignore_index, ctx.squared, ctx.dtype = ignore_index, squared, logits.dtype
-        ctx.set_materialize_grads(False)
-        return tuple(out.to(p.dtype) for out in (tp, fp, true - tp, surprise))
+        return *(out.to(p.dtype) for out in (tp, fp, true - tp, surprise)), p, true_p
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, d_tp, d_fp, d_fn, c):
+    def setup_context(ctx, inputs, output):
+        logits, labels, ctx.ignore_index, ctx.squared, _, weight = inputs
+        *_, p, true_p = output
+        ctx.dtype = logits.dtype
+        ctx.mark_non_differentiable(true_p)
+        ctx.save_for_backward(p, true_p, labels, weight)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx, d_tp, d_fp, d_fn, c, d_p, _):
         p, true_p, labels, weight = ctx.saved_tensors
-        dz = p.clone() if _graph_is_kept() else p
         d_tp, a, d_fn = (p.new_zeros(p.shape[:2]) if d is None else d for d in (d_tp, d_fp, d_fn))
-        b, c = d_tp - a - d_fn, p.new_zeros(()) if c is None else c
+        b, c = d_tp - a - d_fn, p.new_zeros(p.shape[:1]) if c is None else c
+        if torch.is_grad_enabled() or d_p is not None or not has_values(b, c):
+            dz = _slope(p, labels, a, b, c, d_p, ctx.ignore_index, ctx.squared, weight)
+            return dz.to(ctx.dtype), None, None, None, None, None
+        dz = p.clone() if _graph_is_kept() else p
         with torch.autocast(p.device.type, enabled=False):      # it would halve the product below
             for i, v in _blocks(p):
                 q = dz[i, :, v]
                 y, valid = _true_class(labels[i, v], ctx.ignore_index)
                 on_top = b[i].gather(1, y).mul_(true_p[i, v])
                 slope = 2 * a[i, :, None] * q if ctx.squared else a[i, :, None]
-                pull = c if weight is None else c * weight.take(y)
+                pull = c[i, None] if weight is None else c[i, None] * weight.take(y)
                 pull = pull if valid is None else pull * valid
                 rest = (pull - on_top).sub_((q * slope).sum(1) if ctx.squared else (a[i, None] @ q)[:, 0])
                 q.mul_(slope + rest[:, None]).scatter_add_(1, y[:, None], on_top.sub_(pull)[:, None])
         return dz.to(ctx.dtype), None, None, None, None, None
 
+    @staticmethod
+    def vmap(info, in_dims, logits, labels, ignore_index, squared, cross_entropy, weight):
+        """Samples are images: one batch of all of them."""
+        if in_dims[-1] is not None:
+            raise ValueError("weight: expected the same numbers for all that torch.func.vmap runs over")
+        logits, labels = (x.expand(info.batch_size, *x.shape) if axis is None else x.movedim(axis, 0)
+                          for x, axis in zip((logits, labels), in_dims))
+        out = _SoftSums.apply(logits.flatten(0, 1), labels.flatten(0, 1), ignore_index, squared, cross_entropy, weight)
+        return tuple(x.unflatten(0, logits.shape[:2]) for x in out), (0,) * len(out)
+
+
+def _slope(p, labels, a, b, c, d_p, ignore_index, squared, weight):
+    """The gradient as its formula stands, to be differentiated, or many at once; `d_p` comes of such a derivative."""
+    y, valid = _true_class(labels, ignore_index)
+    hit = _one_hot(y, p.shape[1], valid).to(p.dtype)
+    g = (2 * p if squared else 1) * a[..., None] + hit * b[..., None]
+    g = g if d_p is None else g + d_p
+    pull = c[:, None, None] if weight is None else (c[:, None] * weight[y])[:, None]
+    return p * (g - (p * g).sum(1, keepdim=True)) + pull * (p - hit)
+
 
 def _written_out(logits, labels, ignore_index, squared, cross_entropy, weight):
     """The same as the formulas stand, for `torch.compile`, which fuses the comparison with the labels into the sums."""
+    y, valid = _true_class(labels, ignore_index)
+    hit = _one_hot(y, logits.shape[1], valid)
+    logits = logits if valid is None else torch.where(valid[:, None], logits, 0)        # NaN would stay in the gradient
     log_p = logits.log_softmax(1, dtype=accumulating(logits.dtype))
-    p = log_p.exp()
-    hit = labels[:, None] == torch.arange(p.shape[1], device=p.device)[:, None]
-    if ignore_index is not None:
-        valid = (labels != ignore_index)[:, None]
-        p, hit = torch.where(valid, p, 0), hit & valid
+    p = log_p.exp() if valid is None else torch.where(valid[:, None], log_p.exp(), 0)
     surprise = p.new_zeros(())
     if cross_entropy:
         surprise = torch.where(hit, -log_p if weight is None else -log_p * weight[:, None], 0).sum()
@@ -128,6 +162,11 @@ def _true_class(labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tenso
     return labels.masked_fill(~valid, 0), valid
 
 
+def _one_hot(y: Tensor, classes: int, valid: Tensor | None) -> Tensor:
+    hit = y[:, None] == torch.arange(classes, device=y.device)[:, None]
+    return hit if valid is None else hit & valid[:, None]
+
+
 def _lane(y: Tensor, lanes: int) -> Tensor:
     """Where a voxel is added: its true class, and within that in turn one of the lanes."""
     return y if lanes == 1 else y * lanes + torch.arange(y.shape[1], device=y.device) % lanes
@@ -147,6 +186,11 @@ def _graph_is_kept() -> bool:
     """Whether this backward pass may come again (`retain_graph=True`), so that the softmax must survive it."""
     asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)     # torch 2.5 and later
     return asked is None or asked()
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Without what a subclass such as MONAI's MetaTensor does at every step."""
+    return x if type(x) is Tensor else x.as_subclass(Tensor)
 
 
 def _widest(x: Tensor) -> torch.dtype:

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.losses._inputs import check_number
-from medlearn.tasks import check_labels, kind_of
+from medlearn.base.validation import check_labels, check_number, check_tensor
 
 NEGLIGIBLE = 1e-6               # of w0: where the border's weight has fallen to it, it is 0
 
@@ -18,7 +17,8 @@ def border_weights(instance: Int64[Tensor, "b *s"], *, w0: float = 10.0, sigma: 
     r"""$w = w_c + w_0 \, e^{-(d_1 + d_2)^2 / 2 \sigma^2}$, with the distances to the borders of the two nearest things.
 
     Shapes: `instance (B, *S)`, 0 background, else the id of a thing; weights `(B, *S)`, float32, on its device (they
-    are computed on the CPU). Multiply them into the loss of each voxel, `cross_entropy(..., reduction="none")`.
+    are computed on the CPU). Multiply them into the loss of each voxel, `cross_entropy(..., reduction="none")`. `w0` is
+    what a voxel on the borders of two things gets besides, `sigma` how far from them it is felt.
     Units: `sigma` and distances in voxels. A thing's border is as far from a voxel outside of it as its nearest voxel,
     and from a voxel inside as the nearest that is not of it.
     $w_c$ balances things and background in each image: a voxel of a class that has n of N voxels weighs N / 2n, so that
@@ -30,13 +30,9 @@ def border_weights(instance: Int64[Tensor, "b *s"], *, w0: float = 10.0, sigma: 
     Source: Ronneberger et al. 2015, eq. 2, doi:10.1007/978-3-319-24574-4_28; the paper leaves open how w_c balances.
     Chapter 5.
     """
-    if not isinstance(instance, Tensor) or instance.dtype != torch.int64:
-        raise TypeError(f"instance: expected an int64 tensor, got {kind_of(instance)}")
-    if instance.ndim not in (3, 4):
-        raise ValueError(f"instance: expected (B, *S) with 2 or 3 axes of space, got shape {tuple(instance.shape)}")
+    check_tensor("instance", instance, dtype="int64", shape="(B, *S)")
     check_labels("instance", instance)
-    check_number("w0", w0)
-    check_number("sigma", sigma, above=True)
+    w0, sigma = check_number("w0", w0, least=0), check_number("sigma", sigma, above=0)
     weights = np.empty(instance.shape, np.float32)
     for weight, ids in zip(weights, instance.cpu().numpy()):
         weight[...] = _balance(ids > 0) + w0 * np.exp(-_distance_to_two(ids, sigma) ** 2 / (2 * sigma ** 2))

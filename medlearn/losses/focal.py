@@ -1,15 +1,17 @@
 r"""Focal loss: cross-entropy that turns away from what is already right (chapter 3)."""
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.losses._inputs import (ClassNumbers, accumulating, check_inputs, check_number, check_numbers,
-                                     class_weights)
-from medlearn.losses.cross_entropy import check_reduction, total_weight
+from medlearn.base.precision import accumulating
+from medlearn.base.validation import check_choice
+from medlearn.losses._inputs import ClassNumbers, check_pair, check_number, class_weights, counted_logits
+from medlearn.losses.entropy import REDUCTIONS, total_weight
 
 NEARLY_ONE = -1e-3                  # of ln p; above it ln p / (p - 1) is its Taylor polynomial, to 1e-15
 
@@ -23,18 +25,22 @@ def focal_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *
     Units: nats. Computed in float32 or better, under autocast too.
     `alpha` has one number for each class; a single number is that of every class but background, which gets
     $1 - \alpha$. The mean is over the voxels that are not ignored, whatever their alpha (MONAI's divides by K besides).
-    The mean over no voxel is 0 with gradient 0.
+    Voxels labelled `ignore_index` count for nothing, and their logits may be anything; `reduction` is "mean", "sum" or
+    "none". The mean over no voxel is 0 with gradient 0.
     It is finite, gradient included, for every $\gamma \ge 0$: at $p_y = 1$ too, where $(1 - p)^\gamma$ alone has no
     derivative for $\gamma < 1$, and where $p_y$ underflows.
-    Errors: as `cross_entropy`; ValueError for a negative gamma or alpha, TypeError where gamma is no number.
-    Source: Lin et al. 2017, eq. 4 and 5, arXiv:1708.02002. Chapter 3.
+    Errors: as `cross_entropy`; ValueError for a negative gamma or alpha, or a single alpha above 1, TypeError where
+    gamma is no number. Source: Lin et al. 2017, eq. 4 and 5, arXiv:1708.02002. Chapter 3.
+
+    >>> focal_loss(torch.tensor([[0.9, 0.1]]).log(), torch.tensor([0]), gamma=2)    # 0.01 of the cross-entropy
+    tensor(0.0011)
     """
-    check_inputs(logits, labels, ignore_index)
-    check_numbers(logits, clue=logits.detach().sum())
-    check_reduction(reduction)
-    check_number("gamma", gamma)
-    if isinstance(alpha, (int, float)):
-        check_number("alpha", alpha)
+    check_pair(logits, labels, ignore_index)
+    check_choice("reduction", reduction, REDUCTIONS)
+    gamma = check_number("gamma", gamma, least=0)
+    logits = counted_logits(logits, labels, ignore_index)
+    if isinstance(alpha, Real):
+        alpha = check_number("alpha", alpha, least=0, most=1)
         alpha = [1 - alpha] + [alpha] * (logits.shape[1] - 1)
     alpha = class_weights("alpha", alpha, logits)
     valid = None if ignore_index is None else labels != ignore_index

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.losses._inputs import ClassNumbers, check_inputs, check_number, class_weights
+from medlearn.losses._inputs import ClassNumbers, check_pair, check_number, class_weights
 from medlearn.losses._one_pass import soft_sums
 
 
 @dataclass(frozen=True, eq=False)
 class OverlapCounts:
-    r"""Found, falsely marked and missed: tp $= \sum_v p_v y_v$, fp $= \sum_v p_v (1 - y_v)$, fn $= \sum_v (1 - p_v) y_v$.
+    r"""Found, falsely found, missed: tp $= \sum_v p_v y_v$, fp $= \sum_v p_v (1 - y_v)$, fn $= \sum_v (1 - p_v) y_v$.
 
     Shapes: `(B, K)` each, of every image and class. Units: voxels; soft, so not whole numbers.
     Every overlap loss of this book is `tversky` of them. Chapter 3.
@@ -34,9 +34,15 @@ class OverlapCounts:
     def tversky(self, alpha_fp: float, beta_fn: float, *, smooth: float = 0.0) -> Float[Tensor, "b k"]:
         r"""$1 - \mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$ of each image and class.
 
-        Shapes: `(B, K)`. Units: none, 0..1. `smooth` is added to twice what stands above and below the line. Where tp,
-        fp and fn are all 0, it is 0. Source: Salehi et al. 2017, eq. 4, doi:10.1007/978-3-319-67389-9_44. Chapter 3.
+        Shapes: `(B, K)`. Units: none, 0..1. `alpha_fp` is what a false alarm costs and `beta_fn` what a miss does;
+        `smooth` is added to twice what stands above and below the line. Where tp, fp and fn are all 0, it is 0.
+        Errors: ValueError for one of the three below 0.
+        Source: Salehi et al. 2017, eq. 4, doi:10.1007/978-3-319-67389-9_44. Chapter 3.
+
+        >>> OverlapCounts(*torch.tensor([[[12.0]], [[3.0]], [[4.0]]])).tversky(0.5, 0.5)      # Dice is 24 / 31
+        tensor([[0.2258]])
         """
+        alpha_fp, beta_fn = check_number("alpha_fp", alpha_fp, least=0), check_number("beta_fn", beta_fn, least=0)
         return _share_of_wrong(alpha_fp * self.fp + beta_fn * self.fn, self.tp, smooth)
 
 
@@ -46,22 +52,27 @@ def overlap_counts(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"
 
     Shapes: logits `(B, K, *S)`, labels `(B, *S)`, counts `(B, K)`. Units: voxels.
     Softmax and sums are float32 or better, under autocast too. One pass over the voxels with a gradient in closed form:
-    one tensor of the logits' size is kept, and the gradient is written in its place.
+    one tensor of the logits' size is kept, and the gradient is written in its place. With `create_graph` the gradient
+    may be differentiated again, at the price of plain PyTorch; `torch.func`'s `grad` and `vmap` take it too.
     `squared` has $\sum_v p_v^2$ in fp, as V-Net's Dice, and then fp is no count: it may be negative.
-    Voxels labelled `ignore_index` count for nothing. No voxel at all gives zeros.
-    Errors: as `cross_entropy`. RuntimeError for a second derivative, which it does not have.
+    Voxels labelled `ignore_index` count for nothing, and their logits may be anything. No voxel at all gives zeros.
+    Errors: as `cross_entropy`.
     Source: the softmax's Jacobian, $dz_k = p_k (g_k - \sum_j p_j g_j)$, Bishop 2006, eq. 4.106. Chapter 3.
+
+    >>> counts = overlap_counts(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 1]]))
+    >>> counts.tp, counts.fp, counts.fn
+    (tensor([[0.5000, 1.5000]]), tensor([[1.5000, 0.5000]]), tensor([[0.5000, 1.5000]]))
     """
-    check_inputs(logits, labels, ignore_index)
+    check_pair(logits, labels, ignore_index)
     return OverlapCounts(*soft_sums(logits, labels, ignore_index=ignore_index, squared=squared)[:3])
 
 
 def dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, weight: ClassNumbers | None = None,
               ignore_index: int | None = None, include_background: bool = True, batch: bool = False,
               squared: bool = False, smooth: float = 1e-5) -> Float[Tensor, ""]:
-    r"""The mean over images and classes of $1 - 2\,\mathrm{tp} / (2\,\mathrm{tp} + \mathrm{fp} + \mathrm{fn})$: Tversky at one half.
+    r"""The mean of $1 - 2\,\mathrm{tp} / (2\,\mathrm{tp} + \mathrm{fp} + \mathrm{fn})$: Tversky at one half.
 
-    Shapes: logits `(B, K, *S)`, labels `(B, *S)`, a scalar. Units: none, 0..1.
+    Shapes: logits `(B, K, *S)`, labels `(B, *S)`, a scalar: the mean over images and classes. Units: none, 0..1.
     `smooth` is added above and below the line; `include_background=False` leaves out class 0; `batch` sums the counts
     over the batch before it divides; `squared` has $\sum p^2$ in the denominator instead of $\sum p$; `weight`, one
     number for each of the K classes, multiplies their losses before the mean over classes is taken.
@@ -73,7 +84,7 @@ def dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
     Source: Milletari et al. 2016, eq. 2, doi:10.1109/3DV.2016.79. Chapter 3.
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch, squared)
-    return _mean(counts.tversky(0.5, 0.5, smooth=_checked(smooth)), class_weights("weight", weight, logits))
+    return _mean(counts.tversky(0.5, 0.5, smooth=smooth), class_weights("weight", weight, logits))
 
 
 def jaccard_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, weight: ClassNumbers | None = None,
@@ -86,13 +97,13 @@ def jaccard_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     Source: Rahman and Wang 2016, eq. 3, doi:10.1007/978-3-319-50835-1_22. Chapter 3.
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch, squared)
-    return _mean(counts.tversky(1, 1, smooth=_checked(smooth)), class_weights("weight", weight, logits))
+    return _mean(counts.tversky(1, 1, smooth=smooth), class_weights("weight", weight, logits))
 
 
 def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, alpha_fp: float = 0.3,
                  beta_fn: float = 0.7, weight: ClassNumbers | None = None, ignore_index: int | None = None,
                  include_background: bool = True, batch: bool = False, smooth: float = 1e-5) -> Float[Tensor, ""]:
-    r"""$1 - \frac{\mathrm{tp}}{\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn}}$: what a false alarm costs, and what a miss.
+    r"""$1 - \frac{\mathrm{tp}}{\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn}}$: errors at two prices.
 
     Shapes, units, options and empty cases: as `dice_loss`, which is the case of $\alpha = \beta = 1/2$.
     `smooth` stands as in Dice, beside 2 tp above and 2 (tp + $\alpha$ fp + $\beta$ fn) below the line, so MONAI's
@@ -101,8 +112,7 @@ def tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     Source: Salehi et al. 2017, eq. 4, doi:10.1007/978-3-319-67389-9_44. Chapter 3.
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch)
-    return _mean(counts.tversky(_checked(alpha_fp, "alpha_fp"), _checked(beta_fn, "beta_fn"), smooth=_checked(smooth)),
-                 class_weights("weight", weight, logits))
+    return _mean(counts.tversky(alpha_fp, beta_fn, smooth=smooth), class_weights("weight", weight, logits))
 
 
 def focal_tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, gamma: float = 4 / 3,
@@ -112,20 +122,20 @@ def focal_tversky_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
     r"""$(1 - T)^{1/\gamma}$ with Tversky's index $T$: for $\gamma > 1$ a class keeps its pull when it is nearly right.
 
     Shapes, units, options and empty cases: as `tversky_loss`, which is the case of $\gamma = 1$. Note the paper's
-    exponent: $1/\gamma$, so 3/4 by default; other code calls that number gamma. A class without any error has gradient 0.
+    exponent: $1/\gamma$, so 3/4 by default; other code calls that gamma. A class without any error has gradient 0.
     Errors: as `tversky_loss`; ValueError for a gamma that is not positive.
     Source: Abraham and Khan 2019, eq. 4, doi:10.1109/ISBI.2019.8759329. Chapter 3.
     """
-    check_number("gamma", gamma, above=True)
+    gamma = check_number("gamma", gamma, above=0)
     counts = _counts(logits, labels, ignore_index, include_background, batch)
-    loss = counts.tversky(_checked(alpha_fp, "alpha_fp"), _checked(beta_fn, "beta_fn"), smooth=_checked(smooth))
+    loss = counts.tversky(alpha_fp, beta_fn, smooth=smooth)
     return _mean(_power(loss, 1 / gamma), class_weights("weight", weight, logits))
 
 
 def generalized_dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
                           ignore_index: int | None = None, include_background: bool = True, batch: bool = False,
                           smooth: float = 1e-5) -> Float[Tensor, ""]:
-    r"""$1 - \sum_k 2 w_k \mathrm{tp}_k \,/ \sum_k w_k (2\,\mathrm{tp}_k + \mathrm{fp}_k + \mathrm{fn}_k)$, with $w_k = 1 / N_k^2$.
+    r"""$1 - \sum_k 2 w_k \mathrm{tp}_k / \sum_k w_k (2 \mathrm{tp}_k + \mathrm{fp}_k + \mathrm{fn}_k)$, $w = 1/N^2$.
 
     Shapes, units, options and empty cases: as `dice_loss`; the mean is over images. $N_k$ is the number of true voxels.
     The weights are scaled so that the smallest class present has 1, or `smooth` would outweigh $1/N^2$; a class that is
@@ -135,7 +145,7 @@ def generalized_dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
     """
     counts = _counts(logits, labels, ignore_index, include_background, batch)
     w = _by_volume((counts.tp + counts.fn).detach())
-    return _mean(_share_of_wrong((w * (counts.fp + counts.fn) / 2).sum(1), (w * counts.tp).sum(1), _checked(smooth)))
+    return _mean(_share_of_wrong((w * (counts.fp + counts.fn) / 2).sum(1), (w * counts.tp).sum(1), smooth))
 
 
 def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *, lambda_dice: float = 1.0,
@@ -145,22 +155,24 @@ def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     r"""$\lambda_\mathrm{dice}\,\mathrm{Dice} + \lambda_\mathrm{ce}\,\mathrm{CE}$, both from one pass over the voxels.
 
     Shapes, units, options and empty cases: as `dice_loss` and `cross_entropy`; `weight` holds for both, and background
-    always counts for cross-entropy. Equals MONAI's `DiceCELoss`; with `include_background=False`, nnU-Net's loss plus 1;
+    always counts for cross-entropy. It is MONAI's `DiceCELoss`; with `include_background=False`, nnU-Net's loss plus 1;
     with `lambda_dice=0.5, lambda_ce=0.5, batch=True, squared=True`, TransUNet's.
     The cross-entropy is right however sure the network is of a wrong class: beyond 87 logits, where $p_y$ is 0 in
     float32, it comes from the logits.
     Errors: as `dice_loss`; ValueError for a negative lambda.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; Chen et al. 2021, arXiv:2102.04306. Chapter 3.
     """
-    check_inputs(logits, labels, ignore_index)
+    check_pair(logits, labels, ignore_index)
+    lambda_dice = check_number("lambda_dice", lambda_dice, least=0)
+    lambda_ce = check_number("lambda_ce", lambda_ce, least=0)
     weight = class_weights("weight", weight, logits)
     *sums, surprise = soft_sums(logits, labels, ignore_index=ignore_index, squared=squared, cross_entropy=True,
                                 weight=weight)
     counts = OverlapCounts(*sums)
     voxels = (counts.tp + counts.fn).detach()
     ce = surprise / _not_zero((voxels if weight is None else voxels * weight).sum())
-    dice = _mean(_selected(counts, include_background, batch).tversky(0.5, 0.5, smooth=_checked(smooth)), weight)
-    return _checked(lambda_dice, "lambda_dice") * dice + _checked(lambda_ce, "lambda_ce") * ce
+    dice = _mean(_selected(counts, include_background, batch).tversky(0.5, 0.5, smooth=smooth), weight)
+    return lambda_dice * dice + lambda_ce * ce
 
 
 def _counts(logits: Tensor, labels: Tensor, ignore_index: int | None, include_background: bool, batch: bool,
@@ -176,7 +188,7 @@ def _selected(counts: OverlapCounts, include_background: bool, batch: bool) -> O
 
 def _share_of_wrong(wrong: Tensor, right: Tensor, smooth: float) -> Tensor:
     """1 - (2 right + smooth) / (2 right + 2 wrong + smooth), without the digits that the subtraction would lose."""
-    return 2 * wrong / _not_zero(2 * right + 2 * wrong + smooth)
+    return 2 * wrong / _not_zero(2 * right + 2 * wrong + check_number("smooth", smooth, least=0))
 
 
 def _mean(loss: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -198,8 +210,3 @@ def _by_volume(voxels: Tensor) -> Tensor:
 
 def _not_zero(x: Tensor) -> Tensor:
     return x.clamp_min(torch.finfo(x.dtype).tiny)
-
-
-def _checked(value: float, name: str = "smooth") -> float:
-    check_number(name, value)
-    return value

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from monai import losses as monai
 from torch.nn import functional as F
 
-from medlearn.losses import (OverlapCounts, _one_pass, cross_entropy, dice_ce_loss, dice_loss, focal_tversky_loss,
+from medlearn.losses import (OverlapCounts, cross_entropy, dice_ce_loss, dice_loss, focal_tversky_loss,
                              generalized_dice_loss, jaccard_loss, overlap_counts, trusted_values, tversky_loss)
 
 quick = settings(max_examples=15, deadline=None)
@@ -38,82 +38,6 @@ def same(ours, theirs, logits, tolerance=1e-10):
     """Equal in value and in gradient."""
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(gradient(ours, logits), gradient(theirs, logits), rtol=tolerance, atol=tolerance)
-
-
-@pytest.fixture(params=[1 << 16, 15], ids=["one block", "blocks of a few voxels"])
-def block(request, monkeypatch):
-    monkeypatch.setattr(_one_pass, "CPU_BLOCK", request.param)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The counts and their gradient
-
-@pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("shape", [(3, 2), (3, 2, 7), (2, 3, 5, 4), (2, 4, 3, 4, 5)], ids=str)
-def test_the_counts_are_their_sums(block, shape, squared):
-    logits, labels = example(1, shape)
-    p, y = logits.softmax(1).reshape(*shape[:2], -1), one_hot(labels, shape[1]).reshape(*shape[:2], -1)
-    counts, tp = overlap_counts(logits, labels, squared=squared), (p * y).sum(2)
-    expected = OverlapCounts(tp, (p**2 if squared else p).sum(2) - tp, y.sum(2) - tp)
-    # squares, so that every count pulls with another strength
-    ours, theirs = ((c.tp**2 + 2 * c.fp**2 + 3 * c.fn**2).sum() for c in (counts, expected))
-    for count in ("tp", "fp", "fn"):
-        torch.testing.assert_close(getattr(counts, count), getattr(expected, count), rtol=1e-12, atol=1e-12)
-    same(ours, theirs, logits)
-
-
-@pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("ignore_index", [None, 1, 255])
-def test_the_gradient_is_what_finite_differences_say(block, squared, ignore_index):
-    logits, labels = example(2, (2, 3, 3, 4))
-    if ignore_index is not None:
-        labels[0, 0] = ignore_index
-    def counts(z):
-        c = overlap_counts(z, labels, ignore_index=ignore_index, squared=squared)
-        return c.tp, c.fp, c.fn
-    assert torch.autograd.gradcheck(counts, logits)
-    assert torch.autograd.gradcheck(lambda z: dice_ce_loss(z, labels, ignore_index=ignore_index, squared=squared, weight=[1, 2, 3]), logits)
-
-
-@each_loss
-def test_every_loss_passes_gradcheck(name):
-    logits, labels = example(3, (2, 3, 3, 4))
-    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, labels, batch=True, include_background=False), logits)
-
-
-def test_the_written_out_form_for_the_compiler_is_the_same():
-    logits, labels = example(4)
-    labels[0, 0] = 255
-    weight = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    for options in (dict(ignore_index=255), dict(ignore_index=255, squared=True, cross_entropy=True, weight=weight)):
-        ours = _one_pass.soft_sums(logits, labels, **options)
-        plain = _one_pass._written_out(logits.flatten(2), labels.flatten(1), **{**dict(squared=False, cross_entropy=False, weight=None), **options})
-        for a, b in zip(ours, plain):
-            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-
-
-def test_the_graph_may_be_kept():
-    logits, labels = example(5)
-    loss = dice_ce_loss(logits, labels)
-    first, second = (torch.autograd.grad(loss, logits, retain_graph=keep)[0] for keep in (True, False))
-    assert torch.equal(first, second)
-    with pytest.raises(RuntimeError, match="second time"):
-        torch.autograd.grad(loss, logits)
-
-
-def test_a_second_derivative_is_refused():
-    logits, labels = example(6)
-    first, = torch.autograd.grad(dice_loss(logits, labels), logits, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
-def test_one_tensor_of_the_logits_size_is_kept():
-    logits, labels = example(7, (2, 4, 20, 20))
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        dice_ce_loss(logits, labels)
-    assert sum(n >= logits.numel() for n in kept) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -349,28 +273,19 @@ def test_no_voxel_at_all_is_a_loss_of_zero(name):
             assert loss == 0 and empty.grad.shape == shape
 
 
-def test_what_lies_under_an_ignored_label_may_be_anything():
-    logits, labels = example(17)
-    labels[0, 0] = 255
-    wild = logits.detach().clone()
-    wild[0, :, 0] = torch.nan
-    wild.requires_grad_()
-    loss = dice_ce_loss(wild, labels, ignore_index=255)
-    assert loss == dice_ce_loss(logits, labels, ignore_index=255) and not gradient(loss, wild)[0, :, 0].any()
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What is refused: the door is the same as cross-entropy's, and tested there
 
 BAD = {
-    "smooth": (dice_loss, dict(smooth=-1), "smooth: expected a finite number of at least 0, got -1"),
-    "NaN smooth": (jaccard_loss, dict(smooth=math.nan), "smooth: expected a finite number .*, got nan"),
+    "smooth": (dice_loss, dict(smooth=-1), "smooth: expected 0 or more, got -1"),
+    "NaN smooth": (jaccard_loss, dict(smooth=math.nan), "smooth: expected 0 or more, got nan"),
     "alpha": (tversky_loss, dict(alpha_fp=-0.1), "alpha_fp: expected .*, got -0.1"),
     "beta": (focal_tversky_loss, dict(beta_fn="much"), "beta_fn: expected a number, got 'much'"),
-    "gamma": (focal_tversky_loss, dict(gamma=0), "gamma: expected a finite number above 0, got 0"),
+    "gamma": (focal_tversky_loss, dict(gamma=0), "gamma: expected above 0, got 0"),
     "lambda": (dice_ce_loss, dict(lambda_ce=-1), "lambda_ce: expected .*, got -1"),
-    "weights": (dice_ce_loss, dict(weight=[1.0, -2.0, 1.0]), "weight: expected finite numbers of 0 or more, got -2"),
-    "number of weights": (dice_loss, dict(weight=[1.0], include_background=False), "weight: expected one number for each of 3"),
+    "weights": (dice_ce_loss, dict(weight=[1.0, -2.0, 1.0]), r"weight\[1\]: expected 0 or more, got -2"),
+    "number of weights": (dice_loss, dict(weight=[1.0], include_background=False),
+                          r"weight: expected shape \(3,\) for 3 classes, got \(1,\)"),
 }
 
 
@@ -386,7 +301,8 @@ def test_bad_input_is_refused_by_every_loss(refused, name):
     logits, labels = example(19)
     nan = logits.detach().clone()
     nan[0, 0, 0, 0] = torch.nan
-    for bad, match in (((logits, labels.double()), "labels: expected an int64"), ((logits, labels + 1), r"labels: expected 0\.\.2 .*, got 3"),
+    for bad, match in (((logits, labels.double()), "labels: expected an int64"),
+                       ((logits, labels + 1), r"labels: expected labels of 0\.\.2 .*, got 3"),
                        ((logits[:, :1], labels), "K = 1"), ((nan, labels), "logits: expected finite numbers .*, got nan")):
         with refused(match):
             LOSSES[name](*bad)
@@ -413,10 +329,3 @@ def test_a_gpu_gives_the_same(name):
     ours = LOSSES[name](logits.cuda(), labels.cuda())
     torch.testing.assert_close(ours.cpu(), LOSSES[name](logits, labels))
     torch.testing.assert_close(gradient(ours, logits), gradient(LOSSES[name](logits, labels), logits), rtol=1e-4, atol=1e-8)
-
-
-def test_many_lanes_give_the_sums_of_one():
-    """The way a GPU sums, which needs no GPU to be right."""
-    value, y = torch.rand(2, 5000, dtype=torch.float64), torch.randint(0, 4, (2, 5000))
-    one, many = (torch.zeros(2, 4 * n, dtype=torch.float64).scatter_add_(1, _one_pass._lane(y, n), value).view(2, 4, n).sum(2) for n in (1, 1024))
-    torch.testing.assert_close(many, one, rtol=1e-12, atol=0)
