@@ -3,10 +3,12 @@ from medlearn.nets.attention import MapAttention, SelfAttention, attention_rollo
 from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, ResidualBlock, double, halve
 from medlearn.nets.context import ASPP, ContextModule, hdc_distance, leaves_holes
 from medlearn.nets.folding import folded
-from medlearn.nets.instances import (InstanceTargets, TaskAnswers, TaskNet, TasksLoss, answers_to_instances,
-                                     group_instances, instance_targets, semantic_target, tasks_loss)
-from medlearn.nets.receptive_field import (ReceptiveField, analytic_receptive_field, coverage, effective_kernel,
-                                           receptive_field)
+from medlearn.nets.grouping import answers_to_instances, group_instances
+from medlearn.nets.joint_loss import TasksLoss, tasks_loss
+from medlearn.nets.reach import (ReceptiveField, analytic_receptive_field, coverage, effective_kernel,
+                                 receptive_field)
+from medlearn.nets.targets import InstanceTargets, instance_targets, semantic_target
+from medlearn.nets.tasknet import TaskAnswers, TaskNet
 from medlearn.nets.transunet import TransUNet, TransUNetSize
 from medlearn.nets.unet import UNet
 from medlearn.nets.unet2015 import UNet2015

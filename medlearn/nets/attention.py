@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import check_counts, check_probability
-from medlearn.tasks import check_simplex, kind_of
+from medlearn.base.validation import check_tensor
+from medlearn.nets.blocks import check_counts, check_dtype, check_probability
+from medlearn.tasks import check_simplex
 
 
 class SelfAttention(nn.Module):
@@ -35,11 +36,10 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int, *, dropout: float = 0.0):
         super().__init__()
-        check_counts(channels=channels, heads=heads)
+        channels, heads = check_counts(channels=channels, heads=heads)
         if channels % heads:
             raise ValueError(f"heads: expected a number that divides the {channels} channels, got {heads}")
-        check_probability("dropout", dropout)
-        self.channels, self.heads, self.dropout = channels, heads, dropout
+        self.channels, self.heads, self.dropout = channels, heads, check_probability("dropout", dropout)
         self.qkv = nn.Linear(channels, 3 * channels)            # queries, keys and values in one product
         self.out = nn.Linear(channels, channels)
 
@@ -59,10 +59,10 @@ class SelfAttention(nn.Module):
     def queries_keys_values(self, tokens: Float[Tensor, "b n c"]) -> tuple[
             Float[Tensor, "b heads n d"], Float[Tensor, "b heads n d"], Float[Tensor, "b heads n d"]]:
         """What each token asks, what it answers to, and what it has to say: each `(B, heads, N, d)`."""
-        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
-            raise TypeError(f"tokens: expected a float tensor (B, N, {self.channels}), got {kind_of(tokens)}")
+        check_tensor("tokens", tokens, dtype="float")
         if tokens.ndim != 3 or tokens.shape[2] != self.channels:
             raise ValueError(f"tokens: expected (B, N, {self.channels}), got shape {tuple(tokens.shape)}")
+        check_dtype("tokens", tokens, self.qkv.weight)
         q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
@@ -88,9 +88,7 @@ def to_tokens(map_: Float[Tensor, "b c *s"]) -> Float[Tensor, "b n c"]:
 
     Errors: ValueError for another number of axes of space than two or three. Chapter 7.
     """
-    if map_.ndim not in (4, 5):
-        raise ValueError(f"map: expected (B, C, *S) with 2 or 3 axes of space, got shape {tuple(map_.shape)}")
-    return map_.flatten(2).mT
+    return check_tensor("map", map_, dtype="float", shape="(B, C, *S)").flatten(2).mT
 
 
 def to_map(tokens: Float[Tensor, "b n c"], size: Sequence[int]) -> Float[Tensor, "b c *s"]:
@@ -123,8 +121,7 @@ def attention_rollout(weights: Sequence[Float[Tensor, "b heads n n"]]) -> Float[
         raise ValueError("weights: expected at least one layer, got none")
     seen = None
     for i, layer in enumerate(weights):
-        if not isinstance(layer, Tensor) or not layer.is_floating_point():
-            raise TypeError(f"weights[{i}]: expected a float tensor (B, heads, N, N), got {kind_of(layer)}")
+        check_tensor(f"weights[{i}]", layer, dtype="float")
         b, n = ("B", "N") if seen is None else seen.shape[:2]
         if layer.ndim != 4 or 0 in layer.shape[1:] or layer.shape[2] != layer.shape[3] or (
                 seen is not None and layer.shape[::2] != (b, n)):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.tasks import kind_of
+from medlearn.base.validation import check_choice, check_number, check_tensor, check_whole
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}
@@ -128,45 +128,61 @@ def cut(x: Float[Tensor, "b c ..."], like: Float[Tensor, "b d *s"]) -> Float[Ten
 def dropout_of_levels(dropout: float | Sequence[float], levels: int) -> nn.ModuleList:
     r"""A dropout for each level, the finest first; one number is the coarsest level's, and the others have 0.
 
-    Errors: ValueError for another number of probabilities than levels, or one outside 0..1. Chapter 5.
+    Errors: ValueError for another number of probabilities than levels, or one outside 0..1; TypeError for what is no
+    number. Chapter 5.
     """
-    one = not isinstance(dropout, Sequence)
+    one = isinstance(dropout, str) or not isinstance(dropout, Sequence)
     probabilities = [0.0] * (levels - 1) + [dropout] if one else list(dropout)
     if len(probabilities) != levels:
         raise ValueError(f"dropout: expected a probability for each of {levels} levels, got {len(probabilities)}")
-    for level, p in enumerate(probabilities):
-        check_probability("dropout" if one else f"dropout[{level}]", p)
-    return nn.ModuleList(Dropout(p) for p in probabilities)
+    return nn.ModuleList(Dropout(check_probability("dropout" if one else f"dropout[{level}]", p))
+                         for level, p in enumerate(probabilities))
 
 
-def check_dim(dim: int) -> None:
-    if isinstance(dim, bool) or dim not in CONV:
-        raise ValueError(f"dim: expected 2 or 3, got {dim!r}")
+def check_dim(dim: int) -> int:
+    return check_choice("dim", dim, (2, 3))
 
 
-def check_counts(**counts: int) -> None:
-    """Refuses numbers of channels, classes and the like that are no whole number of 1 or more."""
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name}: expected a whole number, 1 or more, got {count!r}")
+def check_counts(**counts: int) -> tuple[int, ...]:
+    """Numbers of channels, classes and the like, of 1 or more, as plain ones in the order given."""
+    return tuple(check_whole(name, count, least=1) for name, count in counts.items())
 
 
-def check_widths(widths: Sequence[int]) -> None:
-    """Refuses what is no row of one or more numbers of channels."""
-    if not isinstance(widths, Sequence) or not widths:
+def check_row(name: str, counts: Sequence[int]) -> tuple[int, ...]:
+    """Counts of which there are several, each named by its place."""
+    if isinstance(counts, str) or not isinstance(counts, Sequence):
+        raise TypeError(f"{name}: expected whole numbers in a row, got {counts!r}")
+    return check_counts(**{f"{name}[{i}]": count for i, count in enumerate(counts)})
+
+
+def check_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """The channels of each level, of which there is one or more."""
+    if isinstance(widths, str) or not isinstance(widths, Sequence) or not widths:
         raise ValueError(f"widths: expected at least one number of channels, got {widths!r}")
-    check_counts(**{f"widths[{level}]": width for level, width in enumerate(widths)})
+    return check_row("widths", widths)
 
 
-def check_probability(name: str, p: float) -> None:
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
-        raise ValueError(f"{name}: expected a probability, 0..1, got {p!r}")
+def check_probability(name: str, p: float) -> float:
+    return check_number(name, p, least=0, most=1)
 
 
-def check_image(image: Tensor, in_channels: int, dim: int, name: str = "image") -> None:
-    """Refuses what is no float image `(B, in_channels, *S)` with `dim` axes of space, each of a voxel or more."""
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        raise TypeError(f"{name}: expected a float tensor, got {kind_of(image)}")
+def check_image(image: Tensor, in_channels: int, dim: int, *, weight: Tensor | None = None,
+                name: str = "image") -> None:
+    """Refuses what is no float image `(B, in_channels, *S)` with `dim` axes of space, each of a voxel or more.
+
+    `weight` is one of the network's, whose dtype the image must have.
+    """
+    check_tensor(name, image, dtype="float")
     if image.ndim != dim + 2 or image.shape[1] != in_channels or 0 in image.shape[2:]:
         raise ValueError(f"{name}: expected (B, {in_channels}, *S) with {dim} axes of space, "
                          f"got shape {tuple(image.shape)}")
+    if weight is not None:
+        check_dtype(name, image, weight)
+
+
+def check_dtype(name: str, value: Tensor, weight: Tensor) -> None:
+    """Refuses another dtype than the weights', unless autocast brings both to its own; it leaves float64 as it is."""
+    if value.dtype != weight.dtype and (torch.float64 in (value.dtype, weight.dtype)
+                                        or not torch.is_autocast_enabled(value.device.type)):
+        raise TypeError(f"{name}: expected {weight.dtype}, as the network's weights, got {value.dtype}; "
+                        f"{name}.to({weight.dtype}) converts it")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from medlearn.nets.blocks import CONV, NORM, check_counts, check_dim, check_image
+from medlearn.nets.blocks import CONV, NORM, check_counts, check_dim, check_image, check_row
 
 BASIC = (1, 1, 1, 1, 1, 1, 1)           # channels of each layer, in multiples of the input's
 LARGE = (2, 2, 4, 8, 16, 32, 32)
@@ -40,10 +40,9 @@ class ContextModule(nn.Sequential):
     def __init__(self, channels: int, *, rates: Sequence[int] = (1, 1, 2, 4, 8, 16, 1),
                  widths: Sequence[int] | None = None, dim: int = 2):
         check_dim(dim)
-        check_counts(channels=channels)
-        check_rates(rates)
-        widths = (1,) * len(rates) if widths is None else tuple(widths)
-        check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
+        channels, = check_counts(channels=channels)
+        rates = check_rates(rates)
+        widths = (1,) * len(rates) if widths is None else check_row("widths", widths)
         if len(widths) != len(rates):
             raise ValueError(f"widths: expected one for each of {len(rates)} rates, got {len(widths)}")
         layers = []
@@ -76,8 +75,8 @@ class ASPP(nn.Module):
     def __init__(self, in_channels: int, out_channels: int = 256, *, rates: Sequence[int] = (6, 12, 18), dim: int = 2):
         super().__init__()
         check_dim(dim)
-        check_counts(in_channels=in_channels, out_channels=out_channels)
-        check_rates(rates)
+        in_channels, out_channels = check_counts(in_channels=in_channels, out_channels=out_channels)
+        rates = check_rates(rates)
         self.in_channels, self.dim = in_channels, dim
 
         def block(channels: int, kernel_size: int = 1, rate: int = 1) -> nn.Sequential:
@@ -89,7 +88,7 @@ class ASPP(nn.Module):
         self.join = block(out_channels * (len(rates) + 2))
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b d *s"]:
-        check_image(x, self.in_channels, self.dim, name="x")
+        check_image(x, self.in_channels, self.dim, weight=self.image[0].weight, name="x")
         if self.training and len(x) == 1:
             raise ValueError("x: expected two images or more in training, whose means the norm can compare, got one")
         whole = self.image(x.mean(dim=tuple(range(2, x.ndim)), keepdim=True))
@@ -107,7 +106,7 @@ def leaves_holes(rates: Sequence[int], kernel: int = 3) -> bool:
     Source: that equal rates leave holes, Wang et al. 2018, doi:10.1109/WACV.2018.00163; the condition, Brown 1961,
     doi:10.2307/2311150. Chapter 4.
     """
-    check_rates(rates)
+    rates = check_rates(rates)
     check_counts(kernel=kernel)
     if kernel == 1:
         raise ValueError("kernel: expected 2 or more, got 1, which has no rate")
@@ -127,17 +126,18 @@ def hdc_distance(rates: Sequence[int]) -> int:
     Units: voxels. One rate gives that rate, two the second. Errors: ValueError for a rate below 1, or none.
     Source: Wang et al. 2018, sec. 3.2, doi:10.1109/WACV.2018.00163. Chapter 4.
     """
-    check_rates(rates)
+    rates = check_rates(rates)
     distance = rates[-1]
     for rate in rates[-2:0:-1]:
         distance = max(distance - 2 * rate, 2 * rate - distance, rate)
     return distance
 
 
-def check_rates(rates: Sequence[int]) -> None:
-    check_counts(**{f"rates[{i}]": rate for i, rate in enumerate(rates)})
-    if not len(rates):
+def check_rates(rates: Sequence[int]) -> tuple[int, ...]:
+    rates = check_row("rates", rates)
+    if not rates:
         raise ValueError("rates: expected at least one, got none")
+    return rates
 
 
 @torch.no_grad()

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import check_counts, check_image
+from medlearn.base.validation import check_choice
+from medlearn.nets.blocks import check_counts, check_image, check_row
 from medlearn.nets.checkpointing import run_in_turn
 
 Convention = Literal["pytorch", "jax"]
@@ -115,8 +116,8 @@ class ResNetV2(nn.Module):
     def __init__(self, width: int = 64, units: Sequence[int] = (3, 4, 9), *, in_channels: int = 3, groups: int = 32,
                  convention: Convention = "pytorch", checkpointing: bool = False):
         super().__init__()
-        check_counts(width=width, in_channels=in_channels, groups=groups,
-                     **{f"units[{i}]": n for i, n in enumerate(units)})
+        width, in_channels, groups = check_counts(width=width, in_channels=in_channels, groups=groups)
+        units = check_row("units", units)
         if len(units) < 2:
             raise ValueError(f"units: expected two stages or more, got {len(units)}")
         if width % groups:
@@ -136,7 +137,7 @@ class ResNetV2(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _c _h _w"]]:
         grey = self.in_channels == 3 and isinstance(image, Tensor) and image.shape[1:2] == (1,)
-        check_image(image, 1 if grey else self.in_channels, dim=2)
+        check_image(image, 1 if grey else self.in_channels, dim=2, weight=self.gn_root.weight)
         check_sides(image, self.stride)
         x = F.relu(self.gn_root(self.conv_root(image.expand(-1, self.in_channels, -1, -1))), inplace=True)
         maps = [x]
@@ -148,8 +149,7 @@ class ResNetV2(nn.Module):
 
 
 def check_convention(convention: str) -> None:
-    if convention not in ("pytorch", "jax"):
-        raise ValueError(f'convention: expected "pytorch" or "jax", got {convention!r}')
+    check_choice("convention", convention, ("pytorch", "jax"))
 
 
 def check_sides(image: Tensor, stride: int) -> None:

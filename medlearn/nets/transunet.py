@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, check_counts, check_probability
+from medlearn.base.validation import check_choice
+from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, check_counts, check_probability, check_row
 from medlearn.nets.resnetv2 import Convention, ResNetV2
 from medlearn.nets.vit import Transformer, grid_of
 from medlearn.nets.weights import load_official
@@ -40,7 +41,7 @@ class TransUNetSize:
         if len(self.decoder) != len(self.units) + 2:
             raise ValueError(f"decoder: expected {len(self.units) + 2} numbers of channels for {len(self.units)} "
                              f"stages, got {len(self.decoder)}")
-        check_counts(**{f"decoder[{i}]": width for i, width in enumerate(self.decoder)})
+        check_row("decoder", self.decoder)
 
 
 R50_VIT_B16 = TransUNetSize()
@@ -69,8 +70,8 @@ class TransUNet(nn.Module):
                  size: TransUNetSize = R50_VIT_B16, dropout: float = 0.1, decoder_dropout: float = 0.0,
                  convention: Convention = "pytorch", checkpointing: bool = False):
         super().__init__()
-        check_counts(in_channels=in_channels, classes=classes)
-        check_probability("decoder_dropout", decoder_dropout)
+        in_channels, classes = check_counts(in_channels=in_channels, classes=classes)
+        decoder_dropout = check_probability("decoder_dropout", decoder_dropout)
         how = dict(convention=convention, checkpointing=checkpointing)
         self.cnn = ResNetV2(size.width, size.units, in_channels=in_channels, groups=size.groups, **how)
         self.stride = self.cnn.stride
@@ -116,8 +117,7 @@ class TransUNet(nn.Module):
         Attention is among tokens of `stride` pixels: 16, or 8 with a stage less in the ResNet.
         Errors: ValueError for another stride; else as `TransUNet`. Chapter 8.
         """
-        if stride not in TINY:
-            raise ValueError(f"stride: expected 8 or 16, got {stride!r}")
+        check_choice("stride", stride, (8, 16))
         return cls(in_channels, classes, image_size=image_size, size=TINY[stride], dropout=dropout,
                    decoder_dropout=decoder_dropout, convention=convention, checkpointing=checkpointing)
 

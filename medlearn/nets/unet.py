@@ -31,8 +31,8 @@ class UNet(nn.Module):
     each level, the finest first. It acts where $y_i$ is read, so `encode` is never random.
     An empty batch gives an empty answer in evaluation.
     For inference `folded(net)` is the same network with its batch norms inside the kernels.
-    Errors: TypeError for an image that is not float; ValueError for another number of channels or axes, an axis
-    without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, a dropout outside 0..1.
+    Errors: TypeError for an image that is not float, or not of the weights' dtype; ValueError for another number of
+    channels or axes, an axis without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, a dropout outside 0..1.
     Source: Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28; here with padding and batch norm. Chapter 5.
     """
 
@@ -41,8 +41,8 @@ class UNet(nn.Module):
                  deep_supervision: bool = False, dropout: float | Sequence[float] = 0.0):
         super().__init__()
         check_dim(dim)
-        check_counts(in_channels=in_channels, classes=classes)
-        check_widths(widths)
+        in_channels, classes = check_counts(in_channels=in_channels, classes=classes)
+        widths = check_widths(widths)
         self.in_channels, self.dim, self.skips, self.deep_supervision = in_channels, dim, skips, deep_supervision
         block = ResidualBlock if residual else DoubleConv
         finer = widths[:-1]
@@ -61,7 +61,7 @@ class UNet(nn.Module):
 
     def encode(self, image: Float[Tensor, "b c *s"]) -> Levels:
         r"""$x_0 \dots x_{n-1}$, what is seen on the way down: `(B, widths[i], *S_i)`, the finest level first."""
-        check_image(image, self.in_channels, self.dim)
+        check_image(image, self.in_channels, self.dim, weight=self.heads[0].weight)
         levels = [self.down[0](image)]
         for block in self.down[1:]:
             levels.append(block(halve(levels[-1])))

@@ -32,9 +32,9 @@ class UNet2015(nn.Module):
     def __init__(self, in_channels: int = 1, classes: int = 2, *, widths: Sequence[int] = (64, 128, 256, 512, 1024),
                  dropout: float = 0.5):
         super().__init__()
-        check_counts(in_channels=in_channels, classes=classes)
-        check_widths(widths)
-        check_probability("dropout", dropout)
+        in_channels, classes = check_counts(in_channels=in_channels, classes=classes)
+        widths = check_widths(widths)
+        dropout = check_probability("dropout", dropout)
         self.in_channels, self.step = in_channels, 2 ** (len(widths) - 1)
         self.rim = 12 * self.step - 8                                   # what the convolutions take away of each axis
         self.down = nn.ModuleList(_two_convs(above, width) for above, width in pairwise((in_channels, *widths)))
@@ -63,7 +63,7 @@ class UNet2015(nn.Module):
         return [*levels[:-2], *map(self.dropout, levels[-2:])]
 
     def _check(self, image: Tensor) -> None:
-        check_image(image, self.in_channels, dim=2)
+        check_image(image, self.in_channels, dim=2, weight=self.head.weight)
         least = self.rim + (4 % self.step or self.step)
         for axis, n in zip("HW", image.shape[2:]):
             if n < least or (n - least) % self.step:

@@ -45,8 +45,8 @@ class UNetPlusPlus(nn.Module):
                  dropout: float | Sequence[float] = 0.0):
         super().__init__()
         check_dim(dim)
-        check_counts(in_channels=in_channels, classes=classes)
-        check_widths(widths)
+        in_channels, classes = check_counts(in_channels=in_channels, classes=classes)
+        widths = check_widths(widths)
         if len(widths) < 2:
             raise ValueError(f"widths: expected two or more, to have something to nest, got {widths!r}")
         self.in_channels, self.dim, self.deep_supervision = in_channels, dim, deep_supervision
@@ -77,7 +77,7 @@ class UNetPlusPlus(nn.Module):
 
     def features(self, image: Float[Tensor, "b c *s"]) -> dict[Place, Float[Tensor, "b _ ..."]]:
         r"""Every $x_{i,j}$: `(B, widths[i], *S_i)`, with `*S_i` halved, upwards, i times."""
-        check_image(image, self.in_channels, self.dim)
+        check_image(image, self.in_channels, self.dim, weight=next(iter(self.heads.values())).weight)
         x: dict[Place, Tensor] = {}
         for (i, j), places in self.graph.items():
             *left, other = [x[place] for place in places] or [image]
@@ -140,7 +140,7 @@ def nested_graph(depth: int) -> dict[Place, tuple[Place, ...]]:
     Errors: ValueError for a depth below 1.
     Source: Zhou et al. 2018, fig. 1, doi:10.1007/978-3-030-00889-5_1. Chapter 6.
     """
-    check_counts(depth=depth)
+    depth, = check_counts(depth=depth)
     graph: dict[Place, tuple[Place, ...]] = {}
     for column in range(depth + 1):                         # by diagonals: after each, a U-Net is complete
         graph[column, 0] = ((column - 1, 0),) if column else ()

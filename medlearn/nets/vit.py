@@ -2,6 +2,7 @@ r"""The vision transformer: an image as a row of tokens that look at each other,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medlearn.nets.attention import SelfAttention, to_map, to_tokens
-from medlearn.nets.blocks import check_counts, check_image, check_probability
+from medlearn.nets.blocks import check_counts, check_image, check_probability, check_row
 from medlearn.nets.checkpointing import run_in_turn
 from medlearn.nets.resnetv2 import Convention, check_convention, check_sides
 
@@ -28,9 +29,9 @@ class TransformerBlock(nn.Module):
     def __init__(self, channels: int, heads: int, *, hidden: int, dropout: float = 0.0,
                  convention: Convention = "pytorch"):
         super().__init__()
-        check_counts(hidden=hidden)
+        channels, hidden = check_counts(channels=channels, hidden=hidden)
         check_convention(convention)
-        check_probability("dropout", dropout)
+        dropout = check_probability("dropout", dropout)
         self.norm1 = nn.LayerNorm(channels, eps=EPS)
         self.attention = SelfAttention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=EPS)
@@ -59,8 +60,8 @@ class Transformer(nn.Module):
     def __init__(self, channels: int, heads: int, *, depth: int, hidden: int, grid: tuple[int, int],
                  dropout: float = 0.0, convention: Convention = "pytorch", checkpointing: bool = False):
         super().__init__()
-        check_counts(channels=channels, depth=depth, **{f"grid[{i}]": n for i, n in enumerate(grid)})
-        self.channels, self.grid, self.checkpointing = channels, tuple(grid), checkpointing
+        channels, depth = check_counts(channels=channels, depth=depth)
+        self.channels, self.grid, self.checkpointing = channels, check_row("grid", grid), checkpointing
         self.positions = nn.Parameter(torch.zeros(1, grid[0] * grid[1], channels))
         nn.init.normal_(self.positions, std=0.02)
         self.dropout = nn.Dropout(dropout)
@@ -103,7 +104,7 @@ class ViTSegmenter(nn.Module):
     def __init__(self, in_channels: int = 1, classes: int = 2, *, image_size: int | tuple[int, int] = 64,
                  patch: int = 8, channels: int = 128, heads: int = 4, depth: int = 4, hidden: int = 256, dropout: float = 0.0):
         super().__init__()
-        check_counts(classes=classes, in_channels=in_channels, patch=patch)
+        in_channels, classes, patch = check_counts(in_channels=in_channels, classes=classes, patch=patch)
         self.in_channels, self.patch = in_channels, patch
         self.embedding = nn.Conv2d(in_channels, channels, kernel_size=patch, stride=patch)
         self.transformer = Transformer(channels, heads, depth=depth, hidden=hidden, grid=grid_of(image_size, patch),
@@ -112,7 +113,7 @@ class ViTSegmenter(nn.Module):
                                   nn.ReLU(inplace=True), nn.Conv2d(channels, classes, 1))
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        check_image(image, self.in_channels, dim=2)
+        check_image(image, self.in_channels, dim=2, weight=self.embedding.weight)
         check_sides(image, self.patch)
         logits = self.head(self.transformer(self.embedding(image)))
         return F.interpolate(logits, scale_factor=self.patch, mode="bilinear", align_corners=False)
@@ -136,6 +137,7 @@ def resize_positions(positions: Float[Tensor, "1 n c"], grid: Sequence[int], siz
 def grid_of(image_size: int | tuple[int, int], stride: int) -> tuple[int, int]:
     """How many tokens an image has along its two axes; refuses sizes that are no multiple."""
     sides = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    if len(sides) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 or n % stride for n in sides):
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in sides)
+    if len(sides) != 2 or not whole or any(n < 1 or n % stride for n in sides):
         raise ValueError(f"image_size: expected one or two multiples of {stride}, got {image_size!r}")
-    return sides[0] // stride, sides[1] // stride
+    return int(sides[0]) // stride, int(sides[1]) // stride

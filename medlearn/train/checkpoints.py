@@ -1,7 +1,9 @@
 r"""Checkpoints that survive whatever ends a process: written aside, checked when read, the one before kept."""
 from __future__ import annotations
 
+import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from medlearn.base.files import put_weights, read_tensors, write_tensors
 
 _PARTS = ("net", "best", "optimizer")
+_NAME = re.compile(r"step-(\d{8,})\.(safetensors|partial)")          # other files in the folder are not ours
+_COMPILED = "_orig_mod."                                            # what torch.compile puts before a module's names
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +40,21 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, before: int | None = 
     path = _path(folder, checkpoint.step)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors, {"step": checkpoint.step, **checkpoint.facts})
-    for other in [*folder.glob("step-*.safetensors"), *folder.glob("step-*.partial")]:
-        if other not in (path, before is not None and _path(folder, before)):
+    for other in folder.iterdir():
+        if _NAME.fullmatch(other.name) and other not in (path, before is not None and _path(folder, before)):
             other.unlink(missing_ok=True)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a folder that can be read, None where it has none; warns of damaged ones it passes over.
 
-    Errors: ValueError where all are damaged.
+    Errors: ValueError where all are damaged; OSError for one that cannot be opened, which says nothing against it.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"checkpoint: expected a folder, got the file {folder}")
     damaged = []
-    for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+    paths = [path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
+    for path in sorted(paths, key=_step_of, reverse=True):
         try:
             checkpoint = _read(path)
         except ValueError as error:
@@ -73,8 +78,20 @@ def load_weights(net: nn.Module, folder: str | os.PathLike) -> nn.Module:
     checkpoint = read_checkpoint(Path(folder))
     if checkpoint is None:
         raise ValueError(f"folder: expected one with a checkpoint, step-*.safetensors, got {folder}")
-    put_weights(net, checkpoint.best or checkpoint.net, folder)
+    put_plain_weights(net, checkpoint.best or checkpoint.net, folder)
     return net.eval()
+
+
+def plain_weights(net: nn.Module) -> dict[str, Tensor]:
+    """The weights by the names that they have in the network itself, without torch.compile and without DataParallel."""
+    return {_plain(name): weight for name, weight in _unwrapped(net).state_dict().items()}
+
+
+def put_plain_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+    """The way back from `plain_weights`, into a network that is compiled or wrapped in another way, or not at all."""
+    net = _unwrapped(net)
+    names = {_plain(name): name for name in net.state_dict()}
+    put_weights(net, {names.get(_plain(name), name): weight for name, weight in weights.items()}, source)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -95,7 +112,33 @@ def put_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def _unwrapped(net: nn.Module) -> nn.Module:
+    while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or _COMPILED[:-1] in net._modules:
+        net = net.get_submodule(_COMPILED[:-1] if _COMPILED[:-1] in net._modules else "module")
+    return net
+
+
+def _plain(name: str) -> str:
+    return name.replace(_COMPILED, "")
+
+
+def _step_of(path: Path) -> int:
+    """The step that a file tells of, or that of its name where it tells none: a copy may have another name."""
+    from safetensors import SafetensorError, safe_open
+
+    step = int(_NAME.fullmatch(path.name)[1])
+    try:
+        with open(path, "rb"):                              # an error of the machine is raised, and is no damage
+            pass
+        with safe_open(path, "pt") as file:
+            return int(json.loads(file.metadata()["medlearn"])["step"])
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        return step
+
+
 def _read(path: Path) -> Checkpoint:
+    with open(path, "rb"):                                  # as above
+        pass
     tensors, facts = read_tensors(path)
     parts = {part: {key.removeprefix(f"{part}/"): tensor for key, tensor in tensors.items()
                     if key.startswith(f"{part}/")} for part in _PARTS}

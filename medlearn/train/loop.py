@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from medlearn import runtime
-from medlearn.tasks import kind_of
+from medlearn.base.validation import check_whole, kind_of
+from medlearn.train.accelerate_private import settings_of_its_own
 from medlearn.train.history import History
+from medlearn.train.lock import FolderLock, only_training_here
 from medlearn.train.recipe import Recipe
 from medlearn.train.run import Run, Validation
 from medlearn.train.samples import Samples, batches, check_data, seed_step
@@ -44,18 +46,23 @@ def fit(net: nn.Module, data: Samples, *, loss: Callable[[Any, Any], Tensor], re
     batch and average their gradients, which is the same training where the loss is a mean over samples; but a batch
     norm sees its share only (see `nn.SyncBatchNorm`). The first process validates and saves.
     The progress bar shows in a terminal or a notebook, unless TQDM_DISABLE is set, and nowhere else.
-    Errors: ValueError for no sample, labels beyond the network's classes, a checkpoint of another network, recipe or
-    data, only damaged ones; FloatingPointError for a loss or weights that are not finite: these are never saved.
+    While it runs, `training.lock` in the folder keeps other trainings out; other files there are left alone.
+    Errors: TypeError or ValueError for arguments of another kind, a network without weights to train, no sample, labels
+    beyond the network's classes, a folder that cannot be written, a checkpoint of another network, recipe or data, only
+    damaged ones; OSError for a checkpoint that cannot be opened; RuntimeError for a second training in this process or
+    folder; FloatingPointError for a loss, weights, buffers or averages of the optimiser that are not finite: these are
+    never saved. It warns where the validation gave nothing but NaN.
     Chapters 5 and 15.
     """
-    _check(net, loss, validation, patience, every)
+    _check(net, loss, recipe, validation, patience, checkpoint, every)
     folder = None if checkpoint is None else Path(checkpoint)
-    with _accelerated(recipe) as accelerator, _own_randomness(accelerator.device):
+    with (only_training_here(), _accelerated(recipe) as accelerator, _own_randomness(accelerator.device),
+          _locked(folder, accelerator.is_main_process) as lock):
         check_data(data)
         optimizer = recipe.new_optimizer(_placed(net, accelerator.device))
         # what Accelerate adds, for precision and processes, goes to a shell, and the network stays what it was
         shell, optimizer = accelerator.prepare(nn.Sequential(net), optimizer)
-        run = Run(net, optimizer, accelerator, recipe, len(data), validation, patience, folder, every)
+        run = Run(net, optimizer, accelerator, recipe, len(data), validation, patience, folder, every, lock=lock)
         try:
             first_step = run.resume()
             if not run.over():
@@ -95,9 +102,9 @@ def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any],
 
 @contextmanager
 def _accelerated(recipe: Recipe) -> Iterator[Accelerator]:
-    """Accelerate's settings hold for a whole process: each training brings its own and puts back what it found."""
+    """Each training brings its own settings of Accelerate, and puts back what it found."""
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, GradientState, PartialState
+    from accelerate.state import PartialState
     from accelerate.utils import GradientAccumulationPlugin
 
     # told that there is only a CPU: otherwise torchrun's processes there would not know of each other
@@ -105,9 +112,7 @@ def _accelerated(recipe: Recipe) -> Iterator[Accelerator]:
     precision = runtime.precision(device) if recipe.precision == "auto" else recipe.precision
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision: expected fp32 or bf16 on a CPU, got fp16, which needs a GPU")
-    found = [(state, dict(state._shared_state)) for state in (AcceleratorState, GradientState)]
-    AcceleratorState._reset_state()
-    try:
+    with settings_of_its_own():
         accelerator = Accelerator(
             mixed_precision="no" if precision == "fp32" else precision,
             gradient_accumulation_plugin=GradientAccumulationPlugin(recipe.accumulate, sync_with_dataloader=False))
@@ -115,10 +120,16 @@ def _accelerated(recipe: Recipe) -> Iterator[Accelerator]:
             raise ValueError(f"batch_size: expected a multiple of {accelerator.num_processes} processes x accumulate = "
                              f"{recipe.accumulate}, got {recipe.batch_size}")
         yield accelerator
+
+
+@contextmanager
+def _locked(folder: Path | None, is_main: bool) -> Iterator[FolderLock | None]:
+    lock = FolderLock(folder) if folder is not None and is_main else None
+    try:
+        yield lock
     finally:
-        for state, before in found:
-            state._shared_state.clear()
-            state._shared_state.update(before)
+        if lock is not None:
+            lock.release()
 
 
 def _placed(net: nn.Module, device: torch.device) -> nn.Module:
@@ -181,14 +192,22 @@ def _describe(output: Any, target: Any) -> str:
     return seen
 
 
-def _check(net: nn.Module, loss: Callable, validation: Validation | None, patience: int | None, every: int) -> None:
+def _check(net: nn.Module, loss: Callable, recipe: Recipe, validation: Validation | None, patience: int | None,
+           checkpoint: str | PathLike | None, every: int) -> None:
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: expected an nn.Module, got {type(net).__name__}")
+    if not any(weight.requires_grad for weight in net.parameters()):
+        raise ValueError("net: expected weights to train, got a network that has none, or all of them frozen "
+                         "(requires_grad is False)")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe: expected a Recipe, as Recipe(steps=200), got {recipe!r}")
+    if checkpoint is not None and not isinstance(checkpoint, (str, PathLike)):
+        raise TypeError(f"checkpoint: expected the path of a folder, got {checkpoint!r}")
     for name, value in {"loss": loss, "validation": validation}.items():
         if not callable(value) and not (name == "validation" and value is None):
             raise TypeError(f"{name}: expected a function, got {value!r}")
-    for name, value in {"every": every, "patience": 1 if patience is None else patience}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected a whole number of 1 or more, got {value!r}")
+    check_whole("every", every, least=1)
+    if patience is not None:
+        check_whole("patience", patience, least=1)
     if patience is not None and validation is None:
         raise ValueError("patience: expected a validation to wait for, got none")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn, optim
 
+from medlearn.base.validation import check_choice, check_number, check_whole
+
 POLY_POWER = 0.9
 MOMENTUM = 0.9
 
@@ -52,18 +54,20 @@ class Recipe:
 
     def __post_init__(self):
         for name, least in {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "workers": 0}.items():
-            _check_whole(name, getattr(self, name), least)
-        _check_number("learning_rate", self.learning_rate, above=True)
-        _check_number("weight_decay", self.weight_decay)
+            self._keep(name, check_whole(name, getattr(self, name), least=least))
+        self._keep("learning_rate", check_number("learning_rate", self.learning_rate, above=0))
+        self._keep("weight_decay", check_number("weight_decay", self.weight_decay, least=0))
         if self.clip is not None:
-            _check_number("clip", self.clip, above=True)
+            self._keep("clip", check_number("clip", self.clip, above=0))
         for name, known in {"optimizer": _OPTIMIZERS, "schedule": _SCHEDULES, "precision": _PRECISIONS}.items():
-            if getattr(self, name) not in [*known]:
-                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+            check_choice(name, getattr(self, name), [*known])
         if self.warmup >= self.steps:
             raise ValueError(f"warmup: expected fewer than the {self.steps} steps, got {self.warmup}")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate: expected a divisor of batch_size = {self.batch_size}, got {self.accumulate}")
+
+    def _keep(self, name: str, value: float) -> None:
+        object.__setattr__(self, name, value)               # numbers of numpy become plain ones, which JSON can hold
 
     def rate(self, step: int) -> float:
         r"""The learning rate of step 0, 1, ...: a straight rise over `warmup` steps, then $\eta\, f(t)$.
@@ -79,16 +83,3 @@ class Recipe:
         """An optimiser of this kind for the weights of a network. Chapter 5."""
         return _OPTIMIZERS[self.optimizer](net.parameters(), self.learning_rate, self.weight_decay)
 
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: expected a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name}: expected {least} or more, got {value}")
-
-
-def _check_number(name: str, value: float, *, above: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not 0 <= value < math.inf or above and value == 0:
-        raise ValueError(f"{name}: expected a finite number {'above 0' if above else 'of 0 or more'}, got {value}")

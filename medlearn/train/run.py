@@ -2,18 +2,21 @@ r"""What a training knows beside its loop: the history, the best weights, and wh
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from medlearn.base.files import put_weights
-from medlearn.train.checkpoints import (Checkpoint, optimizer_tensors, put_optimizer, read_checkpoint,
-                                        write_checkpoint)
+from medlearn.base.validation import kind_of
+from medlearn.train.checkpoints import (Checkpoint, optimizer_tensors, plain_weights, put_optimizer, put_plain_weights,
+                                        read_checkpoint, write_checkpoint)
 from medlearn.train.history import OWN_COLUMNS, History
+from medlearn.train.lock import FolderLock
 from medlearn.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -39,21 +42,27 @@ class Run:
     folder: Path | None
     every: int
     history: History = field(default_factory=History)
+    lock: FolderLock | None = None                          # of the folder, in the process that writes to it
     best: dict[str, Tensor] = field(default_factory=dict)
+    best_step: int | None = None                            # whose weights these are
+    unbounded: frozenset[str] = frozenset()                 # what is not finite from the start, as a mask of -inf
     losses: list[Tensor] = field(default_factory=list)      # of the steps since the last look, still on the device
     saved: int | None = None                                # step of the newest checkpoint known to be good
 
     def resume(self) -> int:
         """The step to go on from: 0, or that of the checkpoint, which is then loaded."""
+        self.unbounded = frozenset(_not_finite(plain_weights(self.net)))
         checkpoint = None if self.folder is None else read_checkpoint(self.folder)
         if checkpoint is not None:
             self._check_same_training(checkpoint)
-            put_weights(self.net, checkpoint.net, self.folder)
+            put_plain_weights(self.net, checkpoint.net, self.folder)
             put_optimizer(self.optimizer.optimizer, checkpoint.optimizer)
             if self.accelerator.scaler is not None and checkpoint.facts["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(checkpoint.facts["scaler"])
             self.history.rows.extend(checkpoint.facts["history"])
-            self.best = {} if self.patience is None else checkpoint.best
+            if self.patience is not None and checkpoint.best:
+                self.best = checkpoint.best
+                self.best_step = checkpoint.facts.get("best_step", (self.history.best() or {}).get("step"))
             self.saved = checkpoint.step
         return len(self.history.rows)
 
@@ -79,7 +88,10 @@ class Run:
         """Leaves the network with the weights that were asked for, and all processes at the same place."""
         self.accelerator.wait_for_everyone()                # the checkpoint is there when any of them returns
         if self.best:
-            put_weights(self.net, self.best, "best")
+            put_plain_weights(self.net, self.best, "best")
+        if self.history.best() is None and self.history.stale():
+            warnings.warn("validation: expected a score, its first number, got nothing but NaN: no weights are the "
+                          "best, and the network has the last", stacklevel=3)
 
     def _fetch_losses(self) -> None:
         losses = self.accelerator.reduce(torch.stack(self.losses), "mean").tolist()
@@ -106,20 +118,29 @@ class Run:
             broadcast_object_list(told)
         row = self.history.rows[-1]
         row.update(told[0])
-        if self.patience is not None and (not self.best or self.history.best() is row):
-            self.best = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        if self.patience is not None and self._is_best(row):
+            self.best = {name: value.detach().clone() for name, value in plain_weights(self.net).items()}
+            self.best_step = row["step"]
+
+    def _is_best(self, row: Mapping[str, float]) -> bool:
+        """Among those whose weights were kept: an earlier part of the training may have kept none."""
+        kept = [old for old in self.history.rows if old["step"] == self.best_step]
+        return History([*kept, row]).best() is row
 
     def _save(self) -> None:
-        if not all(weight.isfinite().all() for weight in self.net.parameters()):
-            raise FloatingPointError(f"net: weights that are not finite after step {len(self.history.rows)}; "
-                                     f"{self._advice()}")
-        if self.folder is None or not self.accelerator.is_main_process:
+        memory = optimizer_tensors(self.optimizer.optimizer)
+        for what, tensors in {"net: weights": plain_weights(self.net), "optimizer: averages": memory}.items():
+            if wrong := [name for name in _not_finite(tensors) if name not in self.unbounded]:
+                raise FloatingPointError(f"{what} that are not finite after step {len(self.history.rows)}; first "
+                                         f"{wrong[0]}; {self._advice()}")
+        if self.lock is None:
             return
+        self.lock.check()
         scaler = self.accelerator.scaler
         facts = {"recipe": asdict(self.recipe), "samples": self.samples, "history": self.history.rows,
+                 "best_step": self.best_step,
                  "scaler": None if scaler is None else scaler.state_dict()}
-        checkpoint = Checkpoint(len(self.history.rows), self.net.state_dict(),
-                                optimizer_tensors(self.optimizer.optimizer), self.best, facts)
+        checkpoint = Checkpoint(len(self.history.rows), plain_weights(self.net), memory, self.best, facts)
         write_checkpoint(self.folder, checkpoint, before=self.saved)
         self.saved = checkpoint.step
 
@@ -146,4 +167,16 @@ def _numbers(told: Mapping[str, float]) -> dict[str, float]:
         raise TypeError(f"validation: expected numbers by name, as {{'dice': 0.8}}, got {told!r}")
     if taken := [name for name in told if name in OWN_COLUMNS]:
         raise ValueError(f"validation: expected other names than {', '.join(OWN_COLUMNS)}, got {taken[0]!r}")
-    return {name: float(value) for name, value in told.items()}
+    return {name: _number(name, value) for name, value in told.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise TypeError(f"validation: expected a number for {name!r}, got {kind_of(value)}")
+    return float(value)
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]

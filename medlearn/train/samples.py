@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from medlearn.tasks import kind_of
+from medlearn.base.validation import kind_of
 from medlearn.train.recipe import Recipe
 
 _ORDER, _SAMPLE, _STEP = range(3)           # what a seed is for

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from medlearn.tasks import kind_of
+from medlearn.base.validation import check_number, kind_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -18,12 +18,19 @@ def deep_supervision(loss: Loss, weights: Sequence[float] | None = None) -> Loss
     A single tensor of logits, as such networks give in evaluation, goes straight through.
     `weights` are divided by their sum; left out, each level counts half of the one before, $w_i \propto 2^{-i}$.
     Labels are resized by nearest neighbour, at the voxels' centres, so that they stay labels.
-    Errors: ValueError for weights that are negative or all 0, another number of levels than of weights, no level.
+    Errors: TypeError for a loss that is no function, weights that are no numbers; ValueError for weights that are
+    negative or all 0, labels with other axes than the logits, another number of levels than of weights, no level.
     Source: Lee et al. 2015, eq. 4, arXiv:1409.5185; the weights as in Isensee et al. 2021,
     doi:10.1038/s41592-020-01008-z. Chapter 5.
     """
-    if weights is not None and (len(weights) == 0 or min(weights) < 0 or not 0 < sum(weights) < float("inf")):
-        raise ValueError(f"weights: expected numbers of 0 or more, not all 0, got {weights}")
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function, got {loss!r}")
+    if weights is not None:
+        if not isinstance(weights, Sequence) or isinstance(weights, str):
+            raise TypeError(f"weights: expected numbers in a row, got {weights!r}")
+        weights = [check_number(f"weights[{i}]", weight, least=0) for i, weight in enumerate(weights)]
+        if not sum(weights):
+            raise ValueError(f"weights: expected numbers of 0 or more, not all 0, got {weights}")
 
     def supervised(logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
         if isinstance(logits, Tensor):
@@ -41,7 +48,9 @@ def deep_supervision(loss: Loss, weights: Sequence[float] | None = None) -> Loss
 
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
     """Labels at another size, each the one whose voxel holds the new voxel's centre."""
-    for axis, (old, new) in enumerate(zip(labels.shape[1:], size, strict=True), start=1):
+    if not isinstance(labels, Tensor) or labels.ndim != 1 + len(size):
+        raise ValueError(f"labels: expected (B, *S) with {len(size)} axes of space, got {kind_of(labels)}")
+    for axis, (old, new) in enumerate(zip(labels.shape[1:], size), start=1):
         if new != old:
             index = (torch.arange(new, device=labels.device) * 2 + 1) * old // (2 * new)
             labels = labels.index_select(axis, index)

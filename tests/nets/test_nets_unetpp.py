@@ -270,7 +270,7 @@ def test_it_answers_on_a_gpu_as_on_the_processor():
     ({"dim": 4}, "dim: expected 2 or 3, got 4"),
     ({"classes": 0}, "classes: expected a whole number"),
     ({"in_channels": 1.5}, "in_channels: expected a whole number"),
-    ({"dropout": 1.5}, "dropout: expected a probability, 0..1, got 1.5"),
+    ({"dropout": 1.5}, "dropout: expected 0..1, got 1.5"),
     ({"dropout": (0.1, 0.2)}, "dropout: expected a probability for each of 4 levels, got 2"),
 ], ids=["one width", "no width", "an empty level", "four axes", "no class", "half a channel", "too much", "two rows"])
 def test_a_network_that_cannot_be_is_refused(refused, options, match):

@@ -157,7 +157,7 @@ def test_autocast_changes_the_answers_by_rounding_only():
 def test_what_cannot_be_built_is_refused(refused):
     for build, message in [(lambda: TransformerBlock(8, 3, hidden=4), "heads: expected a number that divides"),
                            (lambda: TransformerBlock(8, 2, hidden=0), "hidden: expected a whole number"),
-                           (lambda: TransformerBlock(8, 2, hidden=4, dropout=2), "dropout: expected a probability"),
+                           (lambda: TransformerBlock(8, 2, hidden=4, dropout=2), "dropout: expected 0..1"),
                            (lambda: TransformerBlock(8, 2, hidden=4, convention="flax"), "convention: expected"),
                            (lambda: Transformer(8, 2, depth=0, hidden=4, grid=(2, 2)), "depth: expected a whole number"),
                            (lambda: Transformer(8, 2, depth=1, hidden=4, grid=(2, 0)), r"grid\[1\]: expected a whole number"),

@@ -1,5 +1,8 @@
 """Checkpoints: whatever ends a training, it goes on to the same end, and a good one is never lost to a bad one."""
+import errno
+import math
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medlearn.base import files as weight_files
-from medlearn.train import Recipe, fit, load_weights, loop
+from medlearn.train import Recipe, checkpoints, fit, load_weights, loop
 from medlearn.train.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -260,6 +263,92 @@ def test_a_file_is_no_folder(tmp_path, refused):
         train(tmp_path / "x")
     with refused("folder: expected one with a checkpoint"):
         load_weights(tiny.tiny_net(), tmp_path / "nowhere")
+
+
+def test_buffers_and_the_memory_of_the_optimiser_are_looked_at_too(tmp_path):
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = tiny.tiny_net()
+            self.register_buffer("mask", torch.full((2,), -math.inf))           # not finite, and meant so
+            self.register_buffer("mean", torch.zeros(2))
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.mean.fill_(math.nan if self.calls == 4 else 1)
+            return self.net(x)
+
+    with pytest.raises(FloatingPointError, match="net: weights that are not finite after step 4; first mean; .*step 2"):
+        train(tmp_path, Counts())
+    assert files(tmp_path) == ["step-00000002.safetensors"]
+
+    class Steep(torch.autograd.Function):
+        forward = staticmethod(lambda ctx, x: x.clone())
+        backward = staticmethod(lambda ctx, grad: grad * 1e25)                  # its square is no float32
+    with pytest.raises(FloatingPointError, match="optimizer: averages that are not finite after step 2; first .*sq"):
+        train(None, loss=lambda z, y: Steep.apply(F.cross_entropy(z, y)), recipe=replace(SHORT, clip=None))
+
+
+# other files, other trainings
+
+def test_files_of_the_readers_are_neither_read_nor_deleted(tmp_path):
+    mine = ["step-best.safetensors", "step-00000099.safetensors.bak", "step-1.safetensors", "my-step-00000001.partial"]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    net, _ = train(tmp_path)
+    again, _ = train(tmp_path, tiny.tiny_net(seed=5))
+    assert torch.equal(tiny.weights_of(net), tiny.weights_of(again))
+    assert {*mine} < {*files(tmp_path)}
+
+
+def test_a_copy_under_another_name_is_as_old_as_its_contents(tmp_path):
+    train(tmp_path)
+    shutil.copy(tmp_path / "step-00000004.safetensors", tmp_path / "step-00000099.safetensors")
+    assert read_checkpoint(tmp_path).step == 6
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"),
+                                   OSError(errno.EMFILE, "Too many open files")], ids=["permission", "too many"])
+def test_a_checkpoint_that_cannot_be_opened_is_not_damaged(tmp_path, monkeypatch, error):
+    train(tmp_path)
+    before = files(tmp_path)
+
+    def closed(path, *args, **kwargs):
+        raise error
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=error.strerror):
+        patch.setattr(checkpoints, "open", closed, raising=False)
+        train(tmp_path, recipe=replace(SHORT, steps=8))
+    assert files(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, refused):
+    (tmp_path / "file").write_text("")
+    def never(output, target):
+        raise AssertionError("it trained")
+    with refused("checkpoint: expected a folder that can be written, got .*file/inside"):
+        train(tmp_path / "file" / "inside", loss=never)
+
+
+@pytest.mark.parametrize("wrap", [lambda net: torch.compile(net, backend="eager"), nn.DataParallel,
+                                  lambda net: nn.DataParallel(torch.compile(net, backend="eager"))],
+                         ids=["compiled", "parallel", "both"])
+def test_a_wrapped_network_has_the_checkpoints_of_the_plain_one(tmp_path, wrap):
+    half = replace(SHORT, schedule="constant", steps=4)
+    whole, _ = train(None, recipe=replace(half, steps=6))
+    train(tmp_path, wrap(tiny.tiny_net()), recipe=half, validation=tiny.score, patience=9)
+    train(tmp_path, recipe=replace(half, steps=5), validation=tiny.score, patience=9)       # plain
+    train(tmp_path, wrap(tiny.tiny_net(seed=1)), recipe=replace(half, steps=6))
+    loaded = load_weights(tiny.tiny_net(), tmp_path)
+    assert torch.equal(tiny.weights_of(loaded), tiny.weights_of(whole))
+    assert torch.equal(tiny.weights_of(load_weights(wrap(tiny.tiny_net()), tmp_path)), tiny.weights_of(whole))
+
+
+def test_a_compiled_part_of_a_network_changes_no_name(tmp_path):
+    net = tiny.tiny_net()
+    net[0] = torch.compile(net[0], backend="eager")
+    train(tmp_path, net)
+    assert torch.equal(tiny.weights_of(load_weights(tiny.tiny_net(), tmp_path)), tiny.weights_of(net))
 
 
 # what is in them

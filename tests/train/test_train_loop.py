@@ -1,4 +1,5 @@
 """`fit`: it equals a plain loop, in one process and in two; what it draws, leaves, says and refuses."""
+import math
 import os
 import subprocess
 import sys
@@ -268,6 +269,33 @@ def test_with_patience_to_the_end_it_returns_the_best_and_without_the_last():
         assert torch.equal(weights, kept[which])
 
 
+def test_a_score_that_is_never_a_number_is_said_and_leaves_the_last_weights():
+    kept = []
+    with pytest.warns(UserWarning, match="validation: expected a score, .* nothing but NaN"):
+        weights, history = train(validation=scripted([math.nan] * 3, kept), patience=5, every=2)
+    assert torch.equal(weights, kept[2]) and history.best() is None
+
+
+def test_patience_that_comes_later_knows_the_best_weights_since_then(tmp_path):
+    kept, scores = [], [0.5, 0.9, 0.6, 0.55, 0.7, 0.65]
+    recipe, validation = replace(SHORT, schedule="constant"), scripted(scores, kept)
+    train(recipe=recipe, validation=validation, every=2, checkpoint=tmp_path)
+    longer = replace(recipe, steps=12)
+    weights, _ = train(recipe=longer, validation=validation, every=2, checkpoint=tmp_path, patience=9)
+    assert torch.equal(weights, kept[4])                            # those of 0.9 were not kept
+    assert torch.equal(tiny.weights_of(load_weights(tiny.tiny_net(), tmp_path)), weights)
+
+
+def test_a_second_training_in_the_process_is_refused_and_the_first_goes_on():
+    said = []
+    def validation(net):
+        with pytest.raises(RuntimeError, match="fit: expected one training at a time in a process"):
+            train()
+        said.append(0)
+        return {"score": 1}
+    assert len(train(validation=validation)[1].rows) == 6 and said == [0]
+
+
 # what it says and refuses
 
 def test_the_bar_shows_in_a_terminal_only(monkeypatch, capsys):
@@ -314,8 +342,26 @@ def test_wrong_arguments_are_refused(refused):
         train(net=lambda x: x)
     with refused("loss: expected a function"):
         train(loss=1)
-    with refused("every: expected a whole number of 1 or more, got 0"):
+    with refused("every: expected a whole number, 1 or more, got 0"):
         train(every=0)
+    with refused("recipe: expected a Recipe, .* got {'steps': 3}"):
+        train(recipe={"steps": 3})
+    with refused("recipe: expected a Recipe, .* got None"):
+        train(recipe=None)
+    with refused("net: expected an nn.Module, got NoneType"):
+        fit(None, tiny.Pictures(), loss=F.cross_entropy)
+    with refused("data: expected len.* got NoneType"):
+        fit(tiny.tiny_net(), None, loss=F.cross_entropy)
+    for net in (tiny.tiny_net().requires_grad_(False), nn.ReLU()):
+        with refused("net: expected weights to train, got a network that has none, or all of them frozen"):
+            train(net)
+    with refused("checkpoint: expected the path of a folder, got 3"):
+        train(checkpoint=3)
+    with refused("patience: expected a whole number, got 'long'"):
+        train(patience="long", validation=tiny.score)
+    for wrong in (None, "0.8", torch.zeros(2)):
+        with refused("validation: expected a number for 'dice', got"):
+            train(validation=lambda net: {"dice": wrong})
     with refused("patience: expected a validation"):
         train(patience=2)
     with refused("validation: expected numbers by name"):

@@ -1,6 +1,8 @@
 """The recipe, the schedule, the history and the loss at several resolutions."""
 import math
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,24 +16,31 @@ from medlearn.train.supervision import resize_labels
 
 
 @pytest.mark.parametrize("wrong, words", [
-    (dict(steps=0), "steps: expected 1 or more, got 0"),
+    (dict(steps=0), "steps: expected a whole number, 1 or more, got 0"),
     (dict(steps=10.0), "steps: expected a whole number, got 10.0"),
     (dict(batch_size=True), "batch_size: expected a whole number, got True"),
-    (dict(learning_rate=0.0), "learning_rate: expected a finite number above 0, got 0.0"),
+    (dict(learning_rate=0.0), "learning_rate: expected above 0, got 0.0"),
     (dict(learning_rate=math.nan), "learning_rate: .* got nan"),
     (dict(learning_rate="fast"), "learning_rate: expected a number, got 'fast'"),
-    (dict(weight_decay=-1), "weight_decay: expected a finite number of 0 or more, got -1"),
-    (dict(clip=0), "clip: expected a finite number above 0, got 0"),
-    (dict(optimizer="adam"), "optimizer: expected one of adamw, sgd, got 'adam'"),
-    (dict(schedule="step"), "schedule: expected one of constant, cosine, poly, got 'step'"),
-    (dict(precision="half"), "precision: expected one of auto, fp32, bf16, fp16, got 'half'"),
+    (dict(weight_decay=-1), "weight_decay: expected 0 or more, got -1"),
+    (dict(clip=0), "clip: expected above 0, got 0"),
+    (dict(optimizer="adam"), 'optimizer: expected "adamw" or "sgd", got .adam.'),
+    (dict(schedule="step"), 'schedule: expected "constant", "cosine" or "poly", got .step.'),
+    (dict(precision="half"), 'precision: expected "auto", "fp32", "bf16" or "fp16", got .half.'),
     (dict(steps=5, warmup=5), "warmup: expected fewer than the 5 steps, got 5"),
     (dict(batch_size=4, accumulate=3), "accumulate: expected a divisor of batch_size = 4, got 3"),
-    (dict(seed=-1), "seed: expected 0 or more, got -1"),
+    (dict(seed=-1), "seed: expected a whole number, 0 or more, got -1"),
 ], ids=lambda value: " ".join(value) if isinstance(value, dict) else "")
 def test_wrong_recipes_are_refused(refused, wrong, words):
     with refused(words):
         Recipe(**wrong)
+
+
+def test_numbers_of_numpy_are_numbers_and_become_plain(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)            # the annotations say int and float
+    recipe = Recipe(steps=np.int64(3), learning_rate=np.float32(0.5), weight_decay=np.float64(0), clip=np.float16(1))
+    assert recipe == Recipe(steps=3, learning_rate=0.5, weight_decay=0.0, clip=1.0)
+    assert {type(value) for value in vars(recipe).values()} == {int, float, str}
 
 
 @pytest.mark.parametrize("warmup", [0, 4])
@@ -127,12 +136,17 @@ def test_labels_are_taken_at_the_centre_of_the_new_voxel(old, new):
 def test_wrong_levels_and_weights_are_refused(refused):
     logits, labels = torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
     for weights in ([], [0, 0], [1, -1], [math.nan], [math.inf, 1]):
-        with refused("weights: expected numbers of 0 or more, not all 0"):
+        with refused(r"weights.*: expected .*0 or more"):
             deep_supervision(F.cross_entropy, weights)
+    for weights in (3, "12", ["a", "b"], [None], [True]):
+        with refused(r"weights.*: expected (a number|numbers in a row), got"):
+            deep_supervision(F.cross_entropy, weights)
+    with refused("loss: expected a function, got None"):
+        deep_supervision(None)
     with refused("logits: expected 3 levels, one for each weight, got 2"):
         deep_supervision(F.cross_entropy, [3, 2, 1])((logits, logits), labels)
     for nothing in ((), None):
         with refused("logits: expected a tensor, or a tuple of them"):
             deep_supervision(F.cross_entropy)(nothing, labels)
-    with refused("shorter|longer|labels: expected"):
+    with refused(r"labels: expected \(B, \*S\) with 2 axes of space, got torch.int64 of shape \(4, 4\)"):
         deep_supervision(F.cross_entropy)((logits, logits), labels[0])

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from medlearn.nets.blocks import ConvBlock
-from medlearn.nets.instances import TaskNet
-from medlearn.nets.receptive_field import (ReceptiveField, analytic_receptive_field, coverage, effective_kernel,
+from medlearn.nets.tasknet import TaskNet
+from medlearn.nets.reach import (ReceptiveField, analytic_receptive_field, coverage, effective_kernel,
                                            receptive_field)
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -268,6 +268,31 @@ def test_a_head_without_space_is_given_one_by_output():
     assert everything.all()                             # a maximum over the whole image
 
 
+@pytest.mark.parametrize("last", [
+    nn.Sigmoid(), nn.LogSigmoid(), nn.Softmax(1), nn.LogSoftmax(1), nn.Softmin(1), nn.Softmax2d(), nn.Hardshrink(9.0),
+    nn.Softshrink(9.0), nn.Threshold(9.0, 0.0), nn.Tanhshrink(), nn.RReLU(), nn.SELU(), nn.CELU(), nn.Softsign(),
+    nn.Hardtanh(), nn.Hardsigmoid(), nn.LocalResponseNorm(3)], ids=lambda layer: type(layer).__name__)
+def test_an_activation_behind_a_convolution_changes_nothing(last):
+    stack = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), last)
+    field = ReceptiveField((3, 3), (1, 1), (0, 0))
+    assert receptive_field(stack, (1, 32, 32)) == analytic_receptive_field(stack) == field
+
+
+def test_a_gate_and_a_direction_over_the_channels_change_nothing():
+    class Direction(nn.Module):
+        def forward(self, x):
+            return F.normalize(x, dim=1)
+
+    for last in (nn.GLU(1), Direction()):
+        assert receptive_field(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), last), (1, 32, 32)).size == (3, 3)
+
+
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm([4, 32, 32])])
+def test_a_norm_over_the_whole_image_is_not_counted(norm):
+    stack = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), norm)
+    assert receptive_field(stack, (1, 32, 32)).size == analytic_receptive_field(stack).size == (3, 3)
+
+
 # what is refused
 
 def test_an_image_whose_border_cuts_the_window_is_refused(refused):
@@ -282,10 +307,12 @@ def test_what_is_no_network_no_shape_and_no_voxel_is_refused(refused):
     conv = nn.Conv2d(1, 1, 3)
     with refused("module: expected an nn.Module, got function"):
         coverage(lambda x: x, (1, 8, 8))
-    for shape in ((8,), (1, 0, 8), (1, 8.0, 8), (True, 8, 8), ()):
+    for shape in ((8,), (1, 0, 8), (1, 8.0, 8), (True, 8, 8), (), 8, None, "188"):
         with refused(r"input_shape: expected \(C, \*S\)"):
             coverage(conv, shape)
-    for at in ((0,), (6, 0), (-1, 0), (0, 0, 0)):
+    with refused("output: expected a function, got 3"):
+        coverage(conv, (1, 8, 8), output=3)
+    for at in ((0,), (6, 0), (-1, 0), (0, 0, 0), 3, "00"):
         with refused(r"at: expected a voxel of the output's grid \(6, 6\)"):
             coverage(conv, (1, 8, 8), at=at)
     with refused(r"output: expected one tensor \(1, K, \*O\) with 2 axes of space, got TaskAnswers"):

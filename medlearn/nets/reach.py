@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from medlearn.base.validation import kind_of
 from medlearn.nets.blocks import check_counts
-from medlearn.tasks import kind_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def effective_kernel(kernel: int, rate: int) -> int:
     Units: voxels. Errors: ValueError for a kernel or a rate that is not a whole number of 1 or more.
     Source: Yu and Koltun 2016, sec. 2, arXiv:1511.07122. Chapter 4.
     """
-    check_counts(kernel=kernel, rate=rate)
+    kernel, rate = check_counts(kernel=kernel, rate=rate)
     return kernel + (kernel - 1) * (rate - 1)
 
 
@@ -57,10 +58,11 @@ def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int]
     with the input's number of axes, a place outside of it, a dilated max pooling. Chapter 4.
     """
     probe = _Probe(module, input_shape, output)
-    place = [n // 2 for n in probe.grid] if at is None else list(at)
-    if len(place) != len(probe.grid) or not all(0 <= i < n for i, n in zip(place, probe.grid)):
-        raise ValueError(f"at: expected a voxel of the output's grid {probe.grid}, got {tuple(place)}")
-    return probe.seen_from(place)
+    place = [n // 2 for n in probe.grid] if at is None else at
+    fits = _whole_numbers(place) and len(place) == len(probe.grid)
+    if not fits or not all(0 <= i < n for i, n in zip(place, probe.grid)):
+        raise ValueError(f"at: expected a voxel of the output's grid {probe.grid}, got {place!r}")
+    return probe.seen_from(list(place))
 
 
 def receptive_field(module: nn.Module, input_shape: Sequence[int], *,
@@ -117,13 +119,19 @@ def analytic_receptive_field(stack: nn.Sequential) -> ReceptiveField:
 class _Wiring(TorchFunctionMode):
     """Runs a network as its wiring alone: all layers positive and linear, and every gradient 0 or 1."""
 
+    def __init__(self, image: Sequence[int]):
+        super().__init__()
+        self.image = image                                      # its shape, with that of the batch
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").rstrip("_")        # relu_ works in place
+        name = getattr(func, "__name__", "").strip("_")         # relu_ works in place, _threshold is torch's
         if name in _POINTWISE:
             return args[0] if args else kwargs["input"]
         if name in _WEIGHTED:                                   # here, so that weights made on the fly are met as well
             result = _equal_weights(func, *args, **kwargs)
+        elif name in _SOFTMAXES:
+            result = _softmax(func, len(self.image), *args, **kwargs)
         else:
             result = _MAXIMA.get(name, func)(*args, **kwargs)
         for tensor in result if isinstance(result, tuple | list) else [result]:
@@ -138,16 +146,18 @@ class _Probe:
     def __init__(self, module: nn.Module, input_shape: Sequence[int], output: Callable[[Any], Tensor] | None):
         if not isinstance(module, nn.Module):
             raise TypeError(f"module: expected an nn.Module, got {kind_of(module)}")
-        shape = list(input_shape)
-        if len(shape) < 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
-            raise ValueError(f"input_shape: expected (C, *S) of one image, all 1 or more, got {tuple(shape)}")
+        if output is not None and not callable(output):
+            raise TypeError(f"output: expected a function, got {output!r}")
+        if not _whole_numbers(input_shape) or len(input_shape) < 2 or min(input_shape) < 1:
+            raise ValueError(f"input_shape: expected (C, *S) of one image, all 1 or more, got {input_shape!r}")
+        shape = [int(n) for n in input_shape]
         wiring = deepcopy(module).float().eval().requires_grad_(False)
         device = next((p.device for p in wiring.parameters()), torch.device("cpu"))
         for p in wiring.parameters():                           # a gate that starts at zero is open
             p.fill_(1 / p[0].numel() if p.ndim > 1 else 1)
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
             self._image = torch.ones(1, *shape, device=device, requires_grad=True)
-            with _Wiring():
+            with _Wiring(self._image.shape):
                 answer = wiring(self._image)
                 answer = answer if output is None else output(answer)
         if not isinstance(answer, Tensor) or answer.ndim != len(shape) + 1 or answer.numel() == 0:
@@ -228,6 +238,22 @@ def _equal_weights(layer: Callable[..., Tensor], input: Tensor, weight: Tensor, 
     return layer(input, torch.full_like(weight, 1 / weight[0].numel()), None, *geometry, **options)
 
 
+def _softmax(func: Callable[..., Tensor], axes: int, x: Tensor, dim: int | None = None, *more: Any,
+             **options: Any) -> Tensor:
+    """Over the channels of a map all classes sum to 1, and so their gradients to 0: the mean has the same wiring."""
+    if dim is None or x.ndim != axes or dim % x.ndim != 1:      # one over tokens may be masked, and is left as it is
+        return func(x, dim, *more, **options)
+    return x.mean(1, keepdim=True).expand_as(x)
+
+
+def _gated(x: Tensor, dim: int = -1) -> Tensor:
+    return sum(x.chunk(2, dim)) / 2
+
+
+def _whole_numbers(values: Any) -> bool:
+    return isinstance(values, Sequence) and all(isinstance(n, Integral) and not isinstance(n, bool) for n in values)
+
+
 def _average(dim: int) -> Callable[..., Any]:
     """An average pooling in the place of a maximum, called as it is."""
     average, indices = getattr(F, f"avg_pool{dim}d"), getattr(F, f"max_pool{dim}d_with_indices")
@@ -248,14 +274,17 @@ def _adaptive_average(dim: int) -> Callable[..., Any]:
 
 _DIMS = (1, 2, 3)
 _WEIGHTED = {"linear", *(f"{name}{d}d" for name in ("conv", "conv_transpose") for d in _DIMS)}
-_MAXIMA = {"amax": torch.mean,
+_SOFTMAXES = {"softmax", "log_softmax", "softmin"}
+_MAXIMA = {"amax": torch.mean, "glu": _gated,
            **{f"max_pool{d}d{with_}": _average(d) for d in _DIMS for with_ in ("", "_with_indices")},
            **{f"adaptive_max_pool{d}d": _adaptive_average(d) for d in _DIMS}}
 _POINTWISE = {
     "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign",
-    "sigmoid", "logsigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "clamp", "clamp_min", "clamp_max",
+    "sigmoid", "logsigmoid", "log_sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "clamp", "clamp_min",
+    "clamp_max", "hardshrink", "softshrink", "tanhshrink", "threshold", "sign", "round", "floor", "ceil",
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
     "batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm",
+    "normalize",
 }
 
 
@@ -265,8 +294,11 @@ _POINTWISE = {
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _SEES_ONE_VOXEL = (
-    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Sigmoid,
-    nn.Tanh, nn.Hardswish, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.GroupNorm,
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
+    nn.Mish, nn.Softplus, nn.Softsign, nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
+    nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Softmax2d,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.SyncBatchNorm,
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )
 
@@ -283,9 +315,13 @@ def _windows(stack: nn.Module) -> Iterator[tuple[tuple[int, ...], ...]]:
         if isinstance(padding, str):
             padding = tuple((k - 1) * r // 2 if padding == "same" else 0 for k, r in zip(kernel, rate))
         yield kernel, rate, stride, _each(padding, dim)
-    elif not isinstance(stack, _SEES_ONE_VOXEL):
+    elif not isinstance(stack, _SEES_ONE_VOXEL) and not _is_over_channels(stack):
         raise TypeError(f"stack: expected layers in a row (convolutions, poolings, activations, norms), "
                         f"got {type(stack).__name__}")
+
+
+def _is_over_channels(layer: nn.Module) -> bool:
+    return isinstance(layer, (nn.Softmax, nn.LogSoftmax, nn.Softmin)) and layer.dim == 1
 
 
 def _each(value: int | Sequence[int], dim: int) -> tuple[int, ...]:
