@@ -5,6 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medlearn.base.validation import kind_of
+
 Array = Tensor | np.ndarray
 
 
@@ -25,4 +27,4 @@ def as_array(array: Array, name: str) -> np.ndarray:
 def check_array(array: Array, name: str) -> None:
     """Refuses what is neither a tensor nor an array."""
     if not isinstance(array, Tensor | np.ndarray):
-        raise TypeError(f"{name}: expected a torch tensor or a numpy array, got {type(array).__name__}")
+        raise TypeError(f"{name}: expected a torch tensor or a numpy array, got {kind_of(array)}")

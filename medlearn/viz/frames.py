@@ -21,7 +21,7 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
     from PIL import Image
 
     already_open = set(plt.get_fignums())
-    plt.figure()                                        # so that plt.gcf() inside of draw is nobody else's
+    plt.figure()                                        # so that plt.gcf() inside of draw is a new one
     drawn = None
     try:
         drawn = draw(**values)

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from medlearn.viz.axes import Axis
-from medlearn.viz.explore import caption
+from medlearn.viz.explorer import caption
 from medlearn.viz.frames import data_uri, render
 
 

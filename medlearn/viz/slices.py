@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from medlearn.base.grid import as_affine
+from medlearn.base.validation import check_choice, check_number
 from medlearn.viz.arrays import Array, as_array, check_array
 from medlearn.viz.style import BLACK, CYCLE, colours_of
 
@@ -42,9 +44,8 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, *, labels: Array | None
     image = _values(image, "image")
     view = _view(affine)
     nx, ny = image.shape
-    low, high = (image.min(), image.max()) if window is None else window
-    if window is not None and not low < high:
-        raise ValueError(f"window: expected (low, high) with low < high, got {window}")
+    alpha = check_number("alpha", alpha, least=0, most=1)
+    low, high = (image.min(), image.max()) if window is None else _window(window)
     shown = ax.imshow(image.T, cmap=cmap, vmin=low, vmax=high, origin="lower", aspect=view.aspect)
     if labels is not None:
         labels = _labels(labels, "labels", names)
@@ -92,15 +93,14 @@ def slice_of(volume: Array, *, plane: str, at_mm: float, affine: Array) -> tuple
     check_array(volume, "volume")
     if volume.ndim != 3:
         raise ValueError(f"volume: expected three axes (X, Y, Z), got shape {tuple(volume.shape)}")
-    affine = _matrix(affine)
-    if plane not in PLANES:
-        raise ValueError(f"plane: expected one of {', '.join(PLANES)}, got {plane!r}")
-    axis = PLANES[plane]
+    affine = as_affine(affine)
+    axis = PLANES[check_choice("plane", plane, PLANES)]
+    at_mm = check_number("at_mm", at_mm)
     step_mm = affine[axis, axis]
     if not np.allclose(affine[:3, :3], np.diag(np.diag(affine[:3, :3]))) or step_mm == 0:
         raise ValueError(f"affine: expected a grid along x, y and z, got\n{affine}")
     place = (at_mm - affine[axis, 3]) / step_mm
-    if not -0.5 <= place < volume.shape[axis] - 0.5:    # NaN is nowhere
+    if not -0.5 <= place < volume.shape[axis] - 0.5:
         ends = sorted((affine[axis, 3], affine[axis, 3] + step_mm * (volume.shape[axis] - 1)))
         raise ValueError(f"at_mm: expected {ends[0]:g} to {ends[1]:g} mm for this {plane} plane, got {at_mm:g}")
     index = round(place)
@@ -119,9 +119,10 @@ def show_labels(ax: "matplotlib.axes.Axes", labels: Array, *, names: Sequence[st
     A map of zeros is all dark; one without elements is refused. Errors: as `show_slice`. Chapter 1.
     """
     labels = _labels(labels, "labels", names)
-    colours = _colours(int(labels.max()) + 1, names)
-    colours[0] = (0.13, 0.13, 0.13, 1)
-    ax.imshow(colours[labels], interpolation="nearest")
+    present, at = np.unique(labels, return_inverse=True)
+    colours = _colours(present, names)
+    colours[present == 0] = (0.13, 0.13, 0.13, 1)
+    ax.imshow(colours[at.reshape(labels.shape)], interpolation="nearest")
     if names is not None and legend:
         _legend(ax.get_figure(), names)
     _bare(ax)
@@ -138,7 +139,7 @@ class _View:
 
 
 def _view(affine: Array | None) -> _View:
-    directions = np.eye(4)[:3, :2] if affine is None else _matrix(affine)[:3, :2]
+    directions = np.eye(4)[:3, :2] if affine is None else as_affine(affine)[:3, :2]
     spacing = np.linalg.norm(directions, axis=0)
     axes = np.abs(directions).argmax(axis=0)            # an oblique axis gets the letters it is nearest to
     if not spacing.all() or tuple(axes) not in {(0, 1), (0, 2), (1, 2)}:
@@ -156,15 +157,17 @@ def _view(affine: Array | None) -> _View:
 def _overlay(ax, labels: np.ndarray, names: Sequence[str] | None, alpha: float) -> None:
     from matplotlib.collections import LineCollection
 
-    present = [k for k in np.unique(labels) if k > 0]
-    colours = _colours(int(labels.max()) + 1, names)
+    present, at = np.unique(labels, return_inverse=True)
+    colours = _colours(present, names)
     if names is not None and alpha > 0:
         fill = colours.copy()
         fill[:, 3] = alpha
-        fill[0] = 0
-        ax.imshow(fill[labels].transpose(1, 0, 2), origin="lower", interpolation="nearest", aspect=ax.get_aspect())
-    for k in present:
-        ax.add_collection(LineCollection(_outline(labels == k), colors=[colours[k]], linewidths=1.5, capstyle="round"))
+        fill[present == 0] = 0
+        ax.imshow(fill[at.reshape(labels.shape)].transpose(1, 0, 2), origin="lower", interpolation="nearest",
+                  aspect=ax.get_aspect())
+    for k, colour in zip(present, colours):
+        if k > 0:
+            ax.add_collection(LineCollection(_outline(labels == k), colors=[colour], linewidths=1.5, capstyle="round"))
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
@@ -177,12 +180,13 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     return np.concatenate([upright, level]) - 0.5
 
 
-def _colours(count: int, names: Sequence[str] | None) -> np.ndarray:
+def _colours(present: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
+    """A colour for each label that is there: an atlas may number its things up to 2^62."""
     from matplotlib.colors import to_rgba_array
 
     if names is None:
-        return to_rgba_array([_THINGS[(k - 1) % len(_THINGS)] for k in range(count)])
-    return to_rgba_array(colours_of(names))
+        return to_rgba_array([_THINGS[(int(k) - 1) % len(_THINGS)] for k in present])
+    return to_rgba_array(colours_of(names))[present]
 
 
 def _legend(figure, names: Sequence[str]) -> None:
@@ -241,7 +245,8 @@ def _labels(labels: Array, name: str, names: Sequence[str] | None) -> np.ndarray
     labels = as_array(labels, name)
     if labels.dtype.kind not in "biu":
         raise TypeError(f"{name}: expected integers or booleans, got {labels.dtype}")
-    labels = _values(labels, name).astype(np.int64)
+    labels = _values(labels, name)
+    labels = labels.astype(np.int64) if labels.dtype.kind == "b" else labels
     highest = labels.max() if names is None else len(names) - 1
     if labels.min() < 0 or labels.max() > highest:
         expected = "0 or more" if names is None else f"0 to {highest}, a name for each"
@@ -249,8 +254,11 @@ def _labels(labels: Array, name: str, names: Sequence[str] | None) -> np.ndarray
     return labels
 
 
-def _matrix(affine: Array) -> np.ndarray:
-    affine = as_array(affine, "affine").astype(np.float64)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise ValueError(f"affine: expected a finite matrix of shape (4, 4), got shape {affine.shape}")
-    return affine
+def _window(window: tuple[float, float]) -> tuple[float, float]:
+    given = window.tolist() if isinstance(window, Array) else window
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
+        raise TypeError(f"window: expected (low, high), got {window!r}")
+    low, high = (check_number("window", bound.item() if isinstance(bound, Array) else bound) for bound in given)
+    if not low < high:
+        raise ValueError(f"window: expected (low, high) with low < high, got {window}")
+    return low, high

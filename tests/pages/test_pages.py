@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from chromium import Page, needs_browser
 
-from medlearn.viz.explore import MAX_BYTES
+from medlearn.viz.explorer import MAX_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "_build/html"

@@ -12,6 +12,7 @@ from math import prod
 from string import Template
 from typing import Any
 
+from medlearn.base.validation import check_whole
 from medlearn.viz.axes import Axis
 from medlearn.viz.frames import encode, render, same_size
 
@@ -53,8 +54,9 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
     Units: a unit in an axis's name is written beside its values (`dose_percent` reads "dose: 5 %"); `width` is the
     greatest width on the page in px, the figure's own where not given; `dpi` the drawing's pixels per inch.
     An axis without values is refused.
-    Errors: TypeError for a draw that is no function or returns no Figure, and an axis that is no list; ValueError for
-    no axis or more than two, no alt text, more than 200 frames, figures that differ in size. A warning where
+    Errors: TypeError for a draw that is no function or returns no Figure, an axis that is no list, a width or dpi that
+    is no whole number; ValueError for no axis or more than two, no alt text, more than 200 frames, figures that differ
+    in size, a width or dpi below 1. A warning where
     even the smallest frames are too heavy. Every chapter.
     """
     if not callable(draw):
@@ -63,9 +65,8 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
         raise ValueError(f"alt: expected a text that says what the picture shows, got {alt!r}")
     if not 1 <= len(axes) <= 2:
         raise ValueError(f"axes: expected one or two, such as z_mm=[0, 10, 20]; got {len(axes)}")
-    for name, pixels in (("width", width), ("dpi", dpi)):
-        if not (isinstance(pixels, int) and pixels > 0 or (name == "width" and pixels is None)):
-            raise ValueError(f"{name}: expected a whole number above 0, got {pixels!r}")
+    width = None if width is None else check_whole("width", width, least=1)
+    dpi = check_whole("dpi", dpi, least=1)
     sliders = [Axis.of(name, given) for name, given in axes.items()]
     if live:
         from medlearn.viz.live import live_box
@@ -97,8 +98,8 @@ def _html(uris: list[str], axes: list[Axis], alt: str, size: tuple[int, int], wi
                       ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(_template("explore.html")).substitute(
         id=sha256((uris[0] + data).encode()).hexdigest()[:12],
-        css=_template("explore.css"), js=_template("explore.js"), data=data, alt=escape(alt), first=uris[0], first_alt=escape(alts[0]), frames=len(uris),
-        pixels_x=size[0], pixels_y=size[1], width=width,
+        css=_template("explore.css"), js=_template("explore.js"), data=data, alt=escape(alt), first=uris[0],
+        first_alt=escape(alts[0]), frames=len(uris), pixels_x=size[0], pixels_y=size[1], width=width,
         # room for the longest text, so that nothing moves with the value
         sliders="\n".join(_slider(axis, max(map(_room, axes))) for axis in axes))
 

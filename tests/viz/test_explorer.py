@@ -15,8 +15,9 @@ from chromium import Page, needs_browser
 from matplotlib.figure import Figure
 
 from medlearn.viz import Explorer, explore
+from medlearn.viz import explorer as module
 from medlearn.viz.axes import Axis
-from medlearn.viz.explore import MAX_BYTES, MAX_FRAMES
+from medlearn.viz.explorer import MAX_BYTES, MAX_FRAMES
 
 ALT = "A square"
 
@@ -143,7 +144,7 @@ def test_long_texts_count_too():
 
 
 def test_what_cannot_fit_is_shown_with_a_warning(monkeypatch):
-    monkeypatch.setattr(sys.modules["medlearn.viz.explore"], "MAX_BYTES", 20_000)
+    monkeypatch.setattr(module, "MAX_BYTES", 20_000)
     with pytest.warns(UserWarning, match="explorer of 2 frames weighs .* kB at its smallest, .* draw fewer frames"):
         explorer = explore(noisy, alt=ALT, level=[0, 1], dpi=100)
     assert explorer.nbytes > 20_000
@@ -166,9 +167,9 @@ def test_what_cannot_fit_is_shown_with_a_warning(monkeypatch):
     (dict(level=[1], alt=""), "alt: expected a text"),
     (dict(level=[1], alt="  "), "alt: expected a text"),
     (dict(level=[1], alt=None), "alt: expected a text"),
-    (dict(level=[1], width=0), "width: expected a whole number above 0, got 0"),
-    (dict(level=[1], dpi=-1), "dpi: expected a whole number above 0, got -1"),
-    (dict(level=[1], dpi=None), "dpi: expected a whole number above 0, got None"),
+    (dict(level=[1], width=0), "width: expected a whole number, 1 or more, got 0"),
+    (dict(level=[1], dpi=-1), "dpi: expected a whole number, 1 or more, got -1"),
+    (dict(level=[1], dpi=None), "dpi: expected a whole number, got None"),
 ], ids=str)
 def test_bad_input_is_refused_before_anything_is_drawn(arguments, why, refused):
     def never(**values):
