@@ -168,6 +168,19 @@ def test_an_image_of_another_precision_than_the_network_is_refused_but_for_autoc
         net.double()(torch.zeros(1, 1, 32, 32))
 
 
+@pytest.mark.parametrize("how", ["export", "trace"])
+@pytest.mark.parametrize("name", ["UNet", "UNet++", "TaskNet"])
+def test_what_was_exported_at_one_size_answers_at_another(name, how):
+    net, x, y = NETS[name]().eval(), torch.rand(2, 1, 32, 32), torch.rand(3, 1, 16, 48)
+    if how == "export":
+        sizes = {axis: torch.export.Dim.AUTO for axis in (0, 2, 3)}
+        exported = torch.export.export(net, (x,), dynamic_shapes=({**sizes},)).module()
+    else:
+        exported = torch.jit.trace(net, x)
+    for one, other in zip(exported(y), net(y), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_numbers_of_numpy_are_numbers_and_become_plain(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)            # the annotations say int and float
     k = np.int64(4)
