@@ -49,8 +49,8 @@ def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int]
     mask is `(*S)`, true where any channel is seen. `output` picks one tensor `(1, K, *O)` from what the module gives.
     What counts is the wiring, not what was learnt: each layer is asked by its gradient, with equal positive weights in
     the place of its own (a weight of zero would hide a path), an average for each maximum (whose gradient reaches one
-    voxel only) and for a softmax over the channels, and without activations, dropout and norms. Norms that average over the image (group, instance and
-    layer norm over space; batch norm while it trains) make every voxel reach every other, and a network can learn to
+    voxel only) and for a softmax over the channels, and without activations, dropout and norms. Norms that average
+    over the image (group, instance and layer norm over space; batch norm while it trains) make every voxel reach every other, and a network can learn to
     use it: what is said here of such a network is its wiring, and no bound on what it knows.
     The module itself stays as it is; what it computes from the *values* of the image, as an index or a mask, is seen for
     an image of ones. Nothing seen gives a mask of false.
