@@ -27,10 +27,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from chapters import ROOT, cells, chapters, read
+from claim_calls import claims_in
 
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3  # so that going back to another branch or scale costs nothing
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "nibabel", "connected-components-3d", "ipywidgets")
+RAISES = "raises-exception"  # the tag of a cell whose error does not end the run
 UNHELD = re.compile(r"^Claim .* DOES NOT HOLD HERE: .*$", re.MULTILINE)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side: one core each
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, whatever else is installed
@@ -110,6 +112,27 @@ def unheld(root: Path = ROOT) -> list[str]:
         with suppress(LookupError):
             printed = "".join(output.get("text", "") for cell in executed(chapter, root).cells for output in cell.get("outputs", ()))
             found += [f"{chapter.relative_to(root).as_posix()}: {line}" for line in UNHELD.findall(printed)]
+    return found
+
+
+def unshown(root: Path = ROOT) -> list[str]:
+    """Claims whose cell has run and did not print their line, or may raise unnoticed; one line of text each."""
+    found = []
+    for chapter in chapters(root):
+        try:
+            ran, where = executed(chapter, root), chapter.relative_to(root).as_posix()
+        except LookupError:
+            continue
+        for cell, done in zip(cells(chapter), ran.cells, strict=True):
+            if cell.kind != "code":
+                continue
+            printed = "".join(output.get("text", "") for output in done.outputs if output.get("name") == "stdout")
+            for id, line in claims_in(cell.source):
+                place = f"{where}:{cell.line + line - 1}: claim {id}"
+                if not re.search(rf"^Claim {re.escape(id)} (holds|DOES NOT HOLD HERE): ", printed, re.MULTILINE):
+                    found.append(f"{place} printed no line, although its cell has run")
+                elif RAISES in cell.tags:
+                    found.append(f"{place} stands in a cell that may raise")
     return found
 
 

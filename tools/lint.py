@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chapters import ROOT, Cell, cells, chapters, name_of
+from claim_calls import claims_in, vacuous
 from exercises import SOLUTION, check_ids, checks, leaning
 from markup import Translator
-from medlearn.claims import claims, claims_in, vacuous
+from medlearn.claims import claims
 from myst import MarkupError
 from prose_numbers import measured
 from references import References

@@ -13,9 +13,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from claim_calls import call_in, claims_in
 from studies import Spread, Study, Trial, studies
 
-from medlearn.claims import call_in, claims, claims_in, kinds
+from medlearn.claims import claims, kinds
 
 PRINTED = re.compile(r"^Claim (\S+) (holds|DOES NOT HOLD HERE): (.*)\n?((?:^  .*\n?)*)", re.MULTILINE)
 WIDTH, ROW = 260, 16  # of a strip of dots, in CSS pixels

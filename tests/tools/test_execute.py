@@ -1,11 +1,14 @@
 """Chapters run once, side by side; a failure names file, line and cell; a second run does only what changed."""
 import json
 
+import build as building
 import execute as execution
 import nbformat
 import pytest
 from execute import execute, executed, main, prune
 from tiny_book import cell
+
+from medlearn.claims import kinds
 
 
 @pytest.fixture
@@ -92,3 +95,34 @@ def test_a_run_leaves_a_notebook_that_can_be_compared(book):
     notebook = executed(chapter, book.root)
     nbformat.validate(notebook)
     assert notebook.cells[1].execution_count == 1 and notebook.cells[1].outputs[0].data == {"text/plain": "42"}
+
+
+HIDDEN = "try:\n    {}\nexcept Exception:\n    pass"
+
+
+@pytest.mark.parametrize("code, tags", [
+    ("if False:\n    {}", ()),
+    (HIDDEN, ()),
+    ("import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    {}", ()),
+    ("1 / 0\n{}", ("raises-exception",)),
+    ("{}", ("raises-exception",)),
+], ids=["never reached", "error caught", "line caught", "cell raises", "cell may raise"])
+def test_a_claim_that_prints_no_line_is_named(book, code, tags, capsys):
+    # an empirical claim without effect is refused with an error, which the second of these cells hides
+    id = next(id for id, kind in kinds().items() if kind == ("empirical" if code == HIDDEN else "exact"))
+    claim = f'claim("{id}", sum(range(3)) == 3)'
+    source = "from medlearn import claim\n" + code.format(claim)
+    chapter = book.chapter("01_one", "# One\n", cell(source, *tags))
+    assert main(book.root) == 0
+    line = next(n for n, text in enumerate(chapter.read_text().splitlines(), 1) if claim in text)
+    why = "stands in a cell that may raise" if code == "{}" else "printed no line, although its cell has run"
+    assert execution.unshown(book.root) == [f"book/principles/01_one.md:{line}: claim {id} {why}"]
+    assert building.warn_of_claims(book.root) == 1
+    assert f"claim {id} {why}" in capsys.readouterr().err
+
+
+def test_a_claim_that_printed_its_line_is_not_named_whether_it_holds_or_not(book):
+    id = next(id for id, kind in kinds().items() if kind == "exact")
+    for holds in ("3", "4"):
+        book.chapter("01_one", "# One\n", cell(f'from medlearn import claim\n\nclaim("{id}", sum(range(3)) == {holds})'))
+        assert main(book.root) == 0 and execution.unshown(book.root) == []
