@@ -1,7 +1,9 @@
 r"""What a check is, and how it looks at an answer."""
 from __future__ import annotations
 
+import io
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,14 +19,18 @@ from torch import Tensor
 
 from medlearn.checks.compare import Difference, difference
 from medlearn.checks.describe import describe, describe_pair, first_lines
-from medlearn.checks.run import is_a_stub, isolated, location
+from medlearn.checks.run import Endless, Exits, can_be_stopped, is_a_stub, isolated, limited, location
+
+LIMIT_S = 30                        # for one case: the slowest reference takes less than a second
 
 
 def check(id: str, answer: object) -> None:
     r"""Say how an answer does: `tasks.volume: all 8 cases passed.`, or the first case that did not, with a hint.
 
     `answer`: the function or class itself, not its result. A wrong answer never raises, whatever it does; one that
-    still raises NotImplementedError is called not attempted. Its random numbers and what it prints stay inside.
+    still raises NotImplementedError is called not attempted. One that takes more than 30 s over a case is stopped; where
+    that cannot be done, outside of the main thread and on Windows, a warning says so. Its random numbers, what it
+    prints and what it sets (torch's defaults, threads, the folder, replaced functions) stay inside.
     Errors: ValueError for an unknown id. Chapter: all.
     """
     print(examine(id, answer))
@@ -88,8 +94,14 @@ class Check:
             came = f"{self.id}: expected a function or a class, got {describe(answer)}."
             hint = f'  Hint: give it by its name, without brackets: check("{self.id}", {name})'
             return Report(self.id, 0, total, text=f"{came}\n{hint}")
-        failures = [next(filter(None, (self._ask(case, answer, device) for device in _devices())), None)
-                    for case in self.cases]
+        if not can_be_stopped():
+            warnings.warn("an answer that never ends cannot be stopped here: interrupt the kernel if it takes too long",
+                          stacklevel=4)
+        failures: list[Failure | None] = []
+        for case in self.cases:
+            failures.append(next(filter(None, (self._ask(case, answer, device) for device in _devices())), None))
+            if failures[-1] and failures[-1].endless:       # the other cases would each take as long
+                break
         if failures[0] and failures[0].unwritten:
             return Report(self.id, 0, total, text=not_attempted(self.id))
         first = next(filter(None, failures), None)
@@ -104,18 +116,20 @@ class Check:
         with isolated():
             expected = case.run(self.reference, *right.values())
             expected_gradient = _gradients(expected, right, case) if case.gradient else {}
-        unwritten = False
-        with isolated() as printed:
-            try:
+        printed = io.StringIO()
+        try:
+            with isolated(printed), limited(LIMIT_S):
                 got = case.run(answer, *given.values())
-                found = self._judge(case, given, untouched, expected, got, expected_gradient)
-            except (Exception, SystemExit) as error:
-                found = _raised(error, given), None, None
-                unwritten = is_a_stub(error)
-        return None if found is None else _failure(case, untouched, device, *found, printed.getvalue(), unwritten)
+            # only after all was put back: the answer may have replaced what it is judged with
+            found = self._judge(case, given, untouched, expected, got, expected_gradient, printed)
+        except (Exception, SystemExit, Endless, Exits) as error:
+            return _failure(case, untouched, device, _raised(error, given), None, None, printed.getvalue(),
+                            unwritten=is_a_stub(error), endless=isinstance(error, Endless))
+        return None if found is None else _failure(case, untouched, device, *found, printed.getvalue())
 
     def _judge(self, case: Case, given: Mapping[str, Any], untouched: Mapping[str, Any], expected: object, got: object,
-               expected_gradient: Mapping[str, Tensor]) -> tuple[Difference, object, object] | None:
+               expected_gradient: Mapping[str, Tensor], printed: io.StringIO,
+               ) -> tuple[Difference, object, object] | None:
         """The first thing that is wrong with what an answer gave, with what was expected and what came."""
         for name, before in untouched.items():
             if isinstance(before, _CHANGEABLE) and difference(before, given[name]):
@@ -127,7 +141,9 @@ class Check:
             return None
         if not got.requires_grad:
             return Difference("The values are right, but no gradient flows back through them.", _DETACHED), None, None
-        for name, gradient in _gradients(got, given, case).items():
+        with isolated(printed), limited(LIMIT_S):
+            gradients = _gradients(got, given, case)
+        for name, gradient in gradients.items():
             if gradient is None:
                 return Difference(f"The values are right, but the gradient by `{name}` is cut.",
                                   f"On every way from `{name}` to the result something detaches."), None, None
@@ -141,7 +157,7 @@ class Check:
 class Failure:
     r"""The first case an answer did not pass: its name, what is wrong, and the hint; `str` is the whole text.
 
-    `unwritten`: the answer itself raised NotImplementedError. Chapter: all.
+    `unwritten`: the answer itself raised NotImplementedError. `endless`: it had to be stopped. Chapter: all.
     """
 
     case: str
@@ -149,6 +165,7 @@ class Failure:
     hint: str
     text: str
     unwritten: bool = False
+    endless: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -210,7 +227,7 @@ def _fresh(case: Case, device: str) -> dict[str, Any]:
 
 def _gradients(value: Tensor, inputs: Mapping[str, Any], case: Case) -> dict[str, Tensor | None]:
     """The derivative of a weighted sum of the value, whose weights differ so that no two places are mistaken."""
-    weights = torch.rand(value.shape, generator=torch.Generator().manual_seed(0)).to(value) + 0.5
+    weights = torch.rand(value.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(value) + 0.5
     leaves = [inputs[name] for name in case.gradient]
     return dict(zip(case.gradient, torch.autograd.grad((value * weights).sum(), leaves, allow_unused=True)))
 
@@ -218,14 +235,20 @@ def _gradients(value: Tensor, inputs: Mapping[str, Any], case: Case) -> dict[str
 def _raised(error: BaseException, inputs: Mapping[str, Any]) -> Difference:
     place = location(error)
     message = first_lines(str(error))
-    reason = f"It raised {type(error).__name__}" + (f": {message}" if message else ".")
+    if isinstance(error, Endless):
+        reason = f"It had not ended after {message}, and was stopped."
+    elif isinstance(error, Exits):
+        reason = f"It would end the whole notebook, with {message}."
+    else:
+        reason = f"It raised {type(error).__name__}" + (f": {message}" if message else ".")
     if place is None:
         return Difference(reason, f"It is called with {len(inputs)} of these, in this order: {', '.join(inputs)}.")
-    return Difference(f"{reason}\n  in line {place.lineno}: {place.line}")
+    advice = "Is there a loop whose condition never changes?" if isinstance(error, Endless) else ""
+    return Difference(f"{reason}\n  in line {place.lineno}: {place.line}", advice)
 
 
 def _failure(case: Case, inputs: Mapping[str, Any], device: str, found: Difference, expected: object, got: object,
-             printed: str, unwritten: bool) -> Failure:
+             printed: str, *, unwritten: bool = False, endless: bool = False) -> Failure:
     """The text: which case, what is wrong, the input, expected beside got, the hint."""
     rows = [(name, describe(value.detach() if isinstance(value, Tensor) else value)) for name, value in inputs.items()]
     if expected is not None:
@@ -236,7 +259,7 @@ def _failure(case: Case, inputs: Mapping[str, Any], device: str, found: Differen
     hint = found.advice or case.hint
     text = "\n".join([f"The first that did not: {case.name}{place}.", f"  {found.reason}", *_table(rows),
                       f"  Hint: {hint}"])
-    return Failure(case.name, found.reason, hint, text, unwritten)
+    return Failure(case.name, found.reason, hint, text, unwritten, endless)
 
 
 def _table(rows: list[tuple[str, str]]) -> Iterator[str]:

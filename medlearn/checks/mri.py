@@ -55,7 +55,7 @@ def _uneven(scan: dict[str, Tensor]) -> dict[str, Tensor]:
 # Cases
 
 _RICE = (
-    Case("a few voxels", dict(m=_numbers(0.5, 1.0, 3.0), nu=_numbers(1.0, 1.0, 2.0), sigma=_numbers(1.0, 1.0, 1.0)),
+    Case("a few voxels", dict(m=torch.tensor([0.5, 1.0, 3.0]), nu=torch.tensor([1.0, 1.0, 2.0]), sigma=torch.ones(3)),
          "The density is (m / sigma²) exp(-(m² + nu²) / 2 sigma²) I0(m nu / sigma²); we want its logarithm."),
     Case("another sigma", dict(m=_uniform(6), nu=_uniform(6, seed=1), sigma=_numbers(0.3, 0.5, 0.7, 1.5, 2.0, 4.0)),
          "Each sigma in the formula is squared, also that in the argument of I0."),

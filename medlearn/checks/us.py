@@ -69,7 +69,7 @@ _STRIPE = torch.arange(7).expand(6, 7) < 3
 # Cases
 
 _GCNR = (
-    Case("apart", dict(image=_RAMP, lesion=_FIRST, around=~_FIRST, bins=10),
+    Case("apart", dict(image=_RAMP.float(), lesion=_FIRST, around=~_FIRST, bins=10),
          "No value occurs in both: the histograms do not overlap at all, and the answer is 1."),
     Case("half and half", dict(image=_RAMP % 5, lesion=_FIRST, around=~_FIRST, bins=5),
          "Both hold the same values equally often: the overlap is whole, and the answer is 0."),

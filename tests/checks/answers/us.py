@@ -49,6 +49,11 @@ def by_half_the_distance(image, lesion, around, bins=100):
 
 
 @wrong("us.gcnr", at="apart")
+def always_in_float64(image, lesion, around, bins=100):
+    return by_numpy(image, lesion, around, bins).double()
+
+
+@wrong("us.gcnr", at="apart")
 def the_overlap(image, lesion, around, bins=100):
     return 1 - by_numpy(image, lesion, around, bins)
 
