@@ -1,40 +1,60 @@
-"""What the metrics of masks and label maps refuse at the door."""
+"""The one door of the metrics: masks, label maps and maps of ids, tensors or arrays as files give them."""
 from __future__ import annotations
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Integer
 from torch import Tensor
 
-from medlearn.tasks import kind_of
+from medlearn.base.validation import check_labels, check_same, check_tensor, check_whole, kind_of
+
+Labels = Integer[Tensor | np.ndarray, "b *s"] | Bool[Tensor | np.ndarray, "b *s"]
+Mask = Bool[Tensor | np.ndarray, "*s"]
+
+ROUNDING = 1e-6                 # 3 steps of 0.8 mm are 2.4000000000000004 mm, and of a header's float32 2.40000004
 
 
-def check_masks(prediction: Tensor, target: Tensor) -> None:
-    """Refuses what are not two bool masks `(*S)` of one shape."""
-    _check_pair(prediction, target, torch.bool, "a bool mask (*S) of one image", "one image (*S)", batch_axes=0)
+def as_label_maps(prediction: Labels, target: Labels, classes: int) -> tuple[Tensor, Tensor]:
+    """Two int64 maps `(B, *S)` of one shape with labels in 0..classes-1, from any integers or bools."""
+    check_whole("classes", classes, least=2)
+    maps = {name: check_tensor(name, _as_int64(name, value), dtype="int64", shape="(B, *S)")
+            for name, value in {"prediction": prediction, "target": target}.items()}
+    check_same("prediction", maps["prediction"], like=maps["target"], whose="the target")
+    for name, labels in maps.items():
+        check_labels(name, labels, classes=classes)
+    return maps["prediction"], maps["target"]
 
 
-def check_label_maps(prediction: Tensor, target: Tensor, classes: int) -> None:
-    """Refuses what are not two int64 maps `(B, *S)` of one shape with labels in 0..classes-1."""
-    if isinstance(classes, bool) or not isinstance(classes, int):
-        raise TypeError(f"classes: expected how many there are, got {classes!r}")
-    if classes < 2:
-        raise ValueError(f"classes: expected 2 or more, background included, got {classes}")
-    _check_pair(prediction, target, torch.int64, "an int64 tensor (B, *S) of class indices", "(B, *S)", batch_axes=1)
-    for name, labels in {"prediction": prediction, "target": target}.items():
-        if not labels.numel():
-            continue
-        low, high = (bound.item() for bound in labels.aminmax())
-        if low < 0 or high >= classes:
-            raise ValueError(f"{name}: expected labels 0..{classes - 1} for {classes} classes, "
-                             f"got {low if low < 0 else high}")
+def as_masks(prediction: Mask, target: Mask) -> list[np.ndarray]:
+    """Two bool masks `(*S)` of one image and shape, as arrays on the CPU."""
+    masks = []
+    for name, mask in {"prediction": prediction, "target": target}.items():
+        mask = torch.from_numpy(mask.copy()) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            raise TypeError(f"{name}: expected a bool mask (*S), got {_kind(mask)}; labels == c is one of class c")
+        if mask.ndim not in (2, 3):
+            raise ValueError(f"{name}: expected one image (*S) with 2 or 3 axes of space, got shape "
+                             f"{tuple(mask.shape)}; surface_report(..., classes=2) takes a batch")
+        masks.append(mask)
+    check_same("prediction", masks[0], like=masks[1], whose="the target")
+    return [mask.detach().cpu().numpy() for mask in masks]
 
 
-def _check_pair(prediction: Tensor, target: Tensor, dtype: torch.dtype, what: str, shape: str, *,
-                batch_axes: int) -> None:
-    for name, value in {"prediction": prediction, "target": target}.items():
-        if not isinstance(value, Tensor) or value.dtype != dtype:
-            raise TypeError(f"{name}: expected {what}, got {kind_of(value)}")
-        if value.ndim - batch_axes not in (2, 3):
-            raise ValueError(f"{name}: expected {shape} with 2 or 3 axes of space, got shape {tuple(value.shape)}")
-    if prediction.shape != target.shape or prediction.device != target.device:
-        raise ValueError(f"prediction: expected shape {tuple(target.shape)} on {target.device}, as the target has, "
-                         f"got {tuple(prediction.shape)} on {prediction.device}")
+def as_ids(name: str, value: Integer[Tensor | np.ndarray, "*s"]) -> Tensor:
+    """A map of ids `(*S)`; whether they are 0 or more is looked at where they are counted."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        value = _as_int64(name, value)
+    return check_tensor(name, value, dtype="integer", shape="(*S)")
+
+
+def _as_int64(name: str, value: Tensor | np.ndarray) -> Tensor:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biu":
+        return torch.from_numpy(np.array(value, dtype=np.int64, order="C"))     # files may be read-only, or big-endian
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex():
+        raise TypeError(f"{name}: expected an integer tensor or array (B, *S), got {_kind(value)}; "
+                        "logits.argmax(dim=1) is one")
+    return value.long()
+
+
+def _kind(value: object) -> str:
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else kind_of(value)

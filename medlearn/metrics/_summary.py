@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.tasks import kind_of
+from medlearn.base.validation import check_holds, check_tensor
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,10 +49,8 @@ def summarise(values: Float[Tensor, "*n"]) -> Summary:
     No value gives NaN over 0 cases. Errors: TypeError for what is no float tensor; ValueError for minus infinity, which
     no metric is. Chapter 5.
     """
-    if not isinstance(values, Tensor) or not values.is_floating_point():
-        raise TypeError(f"values: expected a float tensor, got {kind_of(values)}")
-    if values.isneginf().any():
-        raise ValueError("values: expected numbers, inf or NaN, got -inf")
+    check_tensor("values", values, dtype="float")
+    check_holds("values", values, ~values.isneginf(), expected="numbers, inf or NaN")
     numbers = values.detach().cpu().to(torch.float64).numpy()
     finite = numbers[np.isfinite(numbers)]
     infinite = int(np.isinf(numbers).sum())

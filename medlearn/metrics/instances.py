@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from torch import Tensor
 
-from medlearn.metrics.matching import Things, check_same_grid, match, overlaps
-from medlearn.tasks import InstanceSet, check_labels, region_measures
+from medlearn.base.validation import check_labels, check_number, kind_of
+from medlearn.metrics._inputs import ROUNDING
+from medlearn.metrics.matching import Things, as_things, match, overlaps
+from medlearn.tasks import InstanceSet, region_measures
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
@@ -87,7 +89,8 @@ class PanopticQuality(Detection):
 def panoptic_quality(prediction: Things, target: Things, *, iou: float = 0.5) -> PanopticQuality:
     r"""$PQ = \sum_{TP} IoU / (TP + \frac12 FP + \frac12 FN)$, where a pair (TP) has an IoU above `iou`.
 
-    Shapes: `prediction` and `target` are each a map of ids `(*S)`, 0 background, or an `InstanceSet`, of one image.
+    Shapes: `prediction` and `target` are each a map of ids `(*S)`, 0 background, a tensor or an array of integers, or
+    an `InstanceSet`, of one image.
     Between two sets a pair needs equal classes, masks may overlap, and the counts of all classes are pooled; where
     one side is a map, which has no classes, the set's classes play no part.
     With `iou` of 0.5 or more the pairs are unique where things do not overlap: a pair shares more than half of its
@@ -113,8 +116,8 @@ def panoptic_quality_per_class(prediction: InstanceSet, target: InstanceSet, *,
     """
     for name, things in {"prediction": prediction, "target": target}.items():
         if not isinstance(things, InstanceSet):
-            raise TypeError(f"{name}: expected an InstanceSet, which has classes, got {type(things).__name__}")
-    check_same_grid(prediction, target)
+            raise TypeError(f"{name}: expected an InstanceSet, which has classes, got {kind_of(things)}")
+    as_things(prediction, target)
     classes = sorted({*prediction.classes.tolist(), *target.classes.tolist()})
     return {c: panoptic_quality(prediction[prediction.classes == c], target[target.classes == c], iou=iou)
             for c in classes}
@@ -125,7 +128,8 @@ def detection_f1(prediction: Things, target: Things, *, iou: float | None = None
     r"""$F_1 = TP / (TP + \frac12 FP + \frac12 FN)$ over things that pair by overlap or by distance.
 
     A pair is a found thing with an IoU above `iou` (0: any shared voxel), or with a centroid at most `distance_mm`
-    away, measured through the `affine`; one of the two has to be chosen. Pairs are one-to-one, and as many as can be,
+    away (to a millionth of it), measured through the `affine`; one
+    of the two has to be chosen. Pairs are one-to-one, and as many as can be,
     so two answers for one lesion are one hit and one false alarm.
     Shapes, classes and maps: as `panoptic_quality`. Units: mm. Empty cases: as `Detection` says.
     Errors: as `panoptic_quality` and `region_measures`; ValueError for no criterion or both, a negative distance, a
@@ -145,8 +149,7 @@ def detection_f1(prediction: Things, target: Things, *, iou: float | None = None
 
 def _overlapping(prediction: Things, target: Things, iou: float) -> tuple[int, int, Pairs, np.ndarray]:
     """How many things each side has, the pairs above the threshold, and their IoU."""
-    if not 0 <= iou < 1:
-        raise ValueError(f"iou: expected a threshold in [0, 1), got {iou}")
+    check_number("iou", iou, least=0, below=1)
     counts = overlaps(prediction, target)
     above = counts.iou > iou
     pairs = counts.prediction_index[above], counts.target_index[above]
@@ -156,14 +159,13 @@ def _overlapping(prediction: Things, target: Things, iou: float) -> tuple[int, i
 def _near(prediction: Things, target: Things, distance_mm: float, affine: np.ndarray | Tensor,
           ) -> tuple[int, int, Pairs]:
     """How many things each side has, and the pairs of centroids within the distance."""
-    if not distance_mm >= 0:
-        raise ValueError(f"distance_mm: expected 0 or more, got {distance_mm}")
-    check_same_grid(prediction, target)
+    check_number("distance_mm", distance_mm, least=0)
+    prediction, target = as_things(prediction, target)
     for name, things in {"prediction": prediction, "target": target}.items():
         if isinstance(things, Tensor):
             check_labels(name, things)
     here, there = _centroids_mm(prediction, affine), _centroids_mm(target, affine)
-    near = np.linalg.norm(here[:, None] - there, axis=-1) <= distance_mm
+    near = np.linalg.norm(here[:, None] - there, axis=-1) <= distance_mm * (1 + ROUNDING)
     if isinstance(prediction, InstanceSet) and isinstance(target, InstanceSet):
         near &= (prediction.classes[:, None] == target.classes).cpu().numpy()
     return len(here), len(there), near.nonzero()

@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from medlearn.tasks import InstanceSet, check_labels, check_map
+from medlearn.base.validation import check_labels
+from medlearn.metrics._inputs import as_ids
+from medlearn.tasks import InstanceSet
 
-Things = Integer[Tensor, "*s"] | InstanceSet
+Things = Integer[Tensor | np.ndarray, "*s"] | InstanceSet
 
 _BLOCK = 1 << 18                # voxels looked at together on the CPU, where they stay in cache
 _BLOCK_GPU = 1 << 24
@@ -50,7 +52,7 @@ def overlaps(prediction: Things, target: Things) -> Overlaps:
     equal classes; a map has none, and beside it the set's classes play no part.
     No thing on a side gives no pair. Errors: as `panoptic_quality`. Chapter 1.
     """
-    check_same_grid(prediction, target)
+    prediction, target = as_things(prediction, target)
     if isinstance(prediction, Tensor) and isinstance(target, Tensor):
         return _joint_histogram(prediction.reshape(-1), target.reshape(-1))
     return _products_of_masks(prediction, target)
@@ -78,11 +80,14 @@ def match(candidates: tuple[np.ndarray, np.ndarray], gain: np.ndarray) -> np.nda
     return np.sort(np.concatenate([np.flatnonzero(~rivals), chosen[chosen >= 0]]))
 
 
-def check_same_grid(prediction: Things, target: Things) -> None:
-    """Refuses what is neither map nor set, and two that do not lie on one grid and device."""
-    found, grid = _grid("prediction", prediction), _grid("target", target)
+def as_things(prediction: Things, target: Things) -> list[Tensor | InstanceSet]:
+    """Two sets or maps, as tensors; refuses what is neither, and two that do not lie on one grid and device."""
+    both = [things if isinstance(things, InstanceSet) else as_ids(name, things)
+            for name, things in {"prediction": prediction, "target": target}.items()]
+    found, grid = map(_grid, both)
     if found != grid:
         raise ValueError(f"prediction: expected the target's grid {grid[0]} on {grid[1]}, got {found[0]} on {found[1]}")
+    return both
 
 
 def _joint_histogram(prediction: Tensor, target: Tensor) -> Overlaps:
@@ -145,7 +150,7 @@ def _sums(index: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
 
 def _products_of_masks(prediction: Things, target: Things) -> Overlaps:
     (n, prediction_rows), (m, target_rows) = _rows("prediction", prediction), _rows("target", target)
-    grid, device = _grid("prediction", prediction)
+    grid, device = _grid(prediction)
     shared = torch.zeros(n, m, dtype=torch.int64, device=device)
     prediction_voxels, target_voxels = shared.new_zeros(n), shared.new_zeros(m)
     size = max(1, _MASK_VALUES // max(1, n + m))                # below 2^24, up to which float32 counts exactly
@@ -173,8 +178,7 @@ def _rows(name: str, things: Things) -> tuple[int, Callable[[slice], Tensor]]:
     return len(ids), lambda voxels: ids_of[voxels] == ids[:, None]
 
 
-def _grid(name: str, things: Things) -> tuple[tuple[int, ...], torch.device]:
+def _grid(things: Tensor | InstanceSet) -> tuple[tuple[int, ...], torch.device]:
     if isinstance(things, InstanceSet):
         return tuple(things.masks.shape[1:]), things.masks.device
-    check_map(name, things)
     return tuple(things.shape), things.device

@@ -3,22 +3,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.grid import Grid, Spacing, as_spacing
-from medlearn.metrics._inputs import check_label_maps, check_masks
+from medlearn.base.validation import check_choice, check_number
+from medlearn.metrics._inputs import ROUNDING, Labels, Mask, as_label_maps, as_masks
 from medlearn.metrics._surface_elements import element_areas, neighbour_codes
 
 Measure = Literal["voxels", "area"]
 Convention = Literal["directed", "pooled"]
 Side = tuple[np.ndarray, np.ndarray]
 
-_ROUNDING = 1e-9                # 3 steps of 0.8 mm are 2.4000000000000004 mm, and within 2.4 mm
 _REACH = 5                      # voxels around an element that are looked at before a tree is built
 _FEW = 4096                     # elements up to which the tree alone is faster
 
@@ -57,12 +57,13 @@ class SurfaceDistances:
                 f"{len(self.target_weights)} of the target, at most {hausdorff(self):.3g} mm apart)")
 
 
-def surface_distances(prediction: Bool[Tensor, "*s"], target: Bool[Tensor, "*s"], *, spacing_mm: Spacing | Grid,
+def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | Grid,
                       measure: Measure = "voxels") -> SurfaceDistances:
     r"""The distances between the surfaces of two masks, both ways; `hausdorff95`, `assd` and `nsd` are read from them.
 
-    Shapes: `prediction` and `target (*S)` of one image, 2D or 3D. Units: `spacing_mm` along each axis of the array, as
-    `spacing_from_affine` gives it; slices may be thicker than pixels are wide.
+    Shapes: `prediction` and `target (*S)` of one image, 2D or 3D, bool tensors or arrays. Units: `spacing_mm` along
+    each axis of the array, as a `Grid` or `spacing_from_affine` gives it; slices may be thicker than pixels are wide,
+    and of a 2D slice a third number is its thickness, which no distance in it needs.
     `measure="voxels"`: the surface are the voxels of the mask that have a face to the outside, and each counts once: so
     in MONAI and medpy. `measure="area"`: it is what marching cubes draw between the voxels, and each piece weighs its
     area: so in DeepMind's surface-distance. Where voxels are not cubes only the area is fair to every direction.
@@ -71,12 +72,15 @@ def surface_distances(prediction: Bool[Tensor, "*s"], target: Bool[Tensor, "*s"]
     Errors: TypeError for masks that are not bool; ValueError for shapes or devices that do not belong together, a
     spacing that is not one number above 0 for each axis, another measure.
     Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
+
+    >>> truth = torch.zeros(8, 8, dtype=torch.bool)
+    >>> truth[2:5, 2:5] = True
+    >>> hausdorff(surface_distances(truth.roll(1, 0), truth, spacing_mm=(0.5, 0.5)))
+    0.5
     """
-    check_masks(prediction, target)
-    spacing = as_spacing(spacing_mm, prediction.ndim)
-    if measure not in ("voxels", "area"):
-        raise ValueError(f'measure: expected "voxels" or "area", got {measure!r}')
-    masks = [mask.detach().cpu().numpy() for mask in (prediction, target)]
+    masks = as_masks(prediction, target)
+    spacing = _spacing(spacing_mm, masks[0].ndim)
+    check_choice("measure", measure, get_args(Measure))
     box, offsets = _joint_box(masks), _nearby_offsets(spacing)
     margin = [(n + 1, n + 1) for n in offsets.max(axis=0)]
     padded = [np.pad(mask[box], margin) for mask in masks]
@@ -110,8 +114,7 @@ def hausdorff95(distances: SurfaceDistances, *, convention: Convention = "direct
     Errors: ValueError for another convention.
     Source: Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z. Chapter 5.
     """
-    if convention not in ("directed", "pooled"):
-        raise ValueError(f'convention: expected "directed" or "pooled", got {convention!r}')
+    check_choice("convention", convention, get_args(Convention))
     sides = distances.sides
     if convention == "pooled" and sides:
         sides = [distances.pooled]
@@ -135,14 +138,13 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
 
     $(|\{a : d(a, B) \le \tau\}| + |\{b : d(b, A) \le \tau\}|) / (|A| + |B|)$, counted in voxels or in area.
     Units: none, 0..1; `tolerance_mm` is what two experts would differ by. A distance that equals it is within it, to
-    $10^{-9}$ of it. One mask empty: 0. Both empty: NaN.
-    Errors: ValueError for a tolerance that is not finite or below 0.
+    a millionth of it: headers hold their spacing in float32. One mask empty: 0. Both empty: NaN.
+    Errors: TypeError for what is no number; ValueError for a tolerance that is not finite or below 0.
     Source: Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
     """
-    if not 0 <= tolerance_mm < math.inf:
-        raise ValueError(f"tolerance_mm: expected a finite number of 0 or more, got {tolerance_mm}")
+    check_number("tolerance_mm", tolerance_mm, least=0)
     values, weights = distances.pooled
-    within = values <= tolerance_mm * (1 + _ROUNDING)
+    within = values <= tolerance_mm * (1 + ROUNDING)
     return float(weights[within].sum() / weights.sum()) if len(values) else math.nan
 
 
@@ -150,7 +152,7 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
 class SurfaceReport:
     r"""The surface metrics of each image and class, without background. Shapes: `(B, K - 1)`, float64 on the CPU.
 
-    Units: mm, and 0..1 for `nsd`. Empty cases as in each metric. Chapter 5.
+    Units: mm, and 0..1 for `nsd`, which is NaN where no tolerance was given. Empty cases as in each metric. Chapter 5.
     """
 
     hausdorff95_mm: Float[Tensor, "b c"]
@@ -158,22 +160,34 @@ class SurfaceReport:
     nsd: Float[Tensor, "b c"]
 
 
-def surface_report(prediction: Int64[Tensor, "b *s"], target: Int64[Tensor, "b *s"], *, classes: int,
-                   spacing_mm: Spacing | Grid, tolerance_mm: float, measure: Measure = "voxels") -> SurfaceReport:
+def surface_report(prediction: Labels, target: Labels, *, classes: int, spacing_mm: Spacing | Grid,
+                   tolerance_mm: float | None = None, measure: Measure = "voxels") -> SurfaceReport:
     r"""`hausdorff95`, `assd` and `nsd` of every class but 0 in every image, measured once.
 
     Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
-    1..K-1, as those of `confusion_counts(...).foreground()`. Units, empty cases and errors: as `surface_distances`,
-    `nsd` and `confusion_counts`. No image gives no rows. Chapter 5.
+    1..K-1, as those of `confusion_counts(...).foreground()`. A batch of masks is one of two classes.
+    Units, `spacing_mm`, `measure`, empty cases and errors: as `surface_distances`, `nsd` and `confusion_counts`.
+    Without a `tolerance_mm` there is no surface Dice: `nsd` is NaN. No image gives no rows. Chapter 5.
+
+    >>> truth = np.zeros((1, 8, 8), dtype=np.uint8)
+    >>> truth[:, 2:5, 2:5] = 1
+    >>> surface_report(np.roll(truth, 1, axis=1), truth, classes=2, spacing_mm=(0.5, 0.5)).hausdorff95_mm
+    tensor([[0.5000]], dtype=torch.float64)
     """
-    check_label_maps(prediction, target, classes)
+    prediction, target = as_label_maps(prediction, target, classes)
     found = torch.empty(3, len(prediction), classes - 1, dtype=torch.float64)
     for i, (said, true) in enumerate(zip(prediction, target)):
         for c in range(1, classes):
             distances = surface_distances(said == c, true == c, spacing_mm=spacing_mm, measure=measure)
             found[:, i, c - 1] = found.new_tensor(
-                [hausdorff95(distances), assd(distances), nsd(distances, tolerance_mm)])
+                [hausdorff95(distances), assd(distances),
+                 math.nan if tolerance_mm is None else nsd(distances, tolerance_mm)])
     return SurfaceReport(*found)
+
+
+def _spacing(spacing_mm: Spacing | Grid, dim: int) -> np.ndarray:
+    """Of a slice's three numbers, but not of a volume's grid, the first two."""
+    return as_spacing(spacing_mm, dim if isinstance(spacing_mm, Grid) else range(dim, 4))[:dim]
 
 
 class _Surface(NamedTuple):

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from medlearn.base.private import TorchDispatchMode, WeakTensorKeyDictionary, tree_leaves, tree_map
 
 OUTSIDE, CONSTANT = "outside", "constant"       # where a tensor comes from, if no draw has reached it
+LEAVES = {"tolist", "numpy", "__array__", "__dlpack__", "__deepcopy__", "__reduce_ex__"}    # and are no operations
 DECIDES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
@@ -35,7 +37,8 @@ class Recording(TorchDispatchMode):
 
     `with Recording() as recording: output = f()`; then `recording.again(output)` is a function that does the noted
     operations again, in the same order, with new draws. What they take from the others is kept as it was.
-    Where this might not be the same as `f()`, `obstacle` says why: numbers from a draw decide what comes next; a tensor
+    Where this might not be the same as `f()`, `obstacle` says why: numbers from a draw decide what comes next, or leave
+    torch, as far as `Leaving` watches; a tensor
     from outside is changed, as a counter would be; a tensor is changed under another name, or after it was kept.
     """
 
@@ -48,7 +51,7 @@ class Recording(TorchDispatchMode):
 
     def again(self, output: Tensor) -> Callable[[], Tensor] | None:
         """None where no draw has reached the output, or there is an obstacle."""
-        if self.obstacle or not self._drawn(output):
+        if self.obstacle or not self.drawn(output):
             return None
         used = {self.origin[output]}
         for step in reversed(self.steps):
@@ -64,7 +67,7 @@ class Recording(TorchDispatchMode):
             inputs = [x for x in arguments if isinstance(x, Tensor)]
             for x in inputs:
                 self.origin.setdefault(x, OUTSIDE)
-            drawn = _draws(operation, args, kwargs) or any(map(self._drawn, inputs))
+            drawn = _draws(operation, args, kwargs) or any(map(self.drawn, inputs))
             changed = _changed(operation, args, kwargs)
             self.obstacle = self._obstacle(operation, drawn, changed, arguments)
             if drawn and not self.obstacle:
@@ -78,7 +81,7 @@ class Recording(TorchDispatchMode):
                     self.origin.setdefault(x, CONSTANT)
         return output
 
-    def _drawn(self, tensor: Tensor) -> bool:
+    def drawn(self, tensor: Tensor) -> bool:
         return isinstance(self.origin.get(tensor), Place)
 
     def _new_place(self, output: Any) -> Place | None:
@@ -91,7 +94,7 @@ class Recording(TorchDispatchMode):
         """How a step calls a value. A constant is kept, and one that the step changes is copied for it each time."""
         if not isinstance(value, Tensor):
             return value
-        if self._drawn(value):
+        if self.drawn(value):
             return self.origin[value]
         if not any(value is x for x in changed):
             self.kept.append(value)
@@ -109,9 +112,23 @@ class Recording(TorchDispatchMode):
             if any(self.origin[x] == OUTSIDE for x in names):
                 return f"{operation} changes a tensor from outside"
             kept = any(_storage(x) == _storage(tensor) for x in self.kept)
-            if not self._drawn(tensor) and (kept or drawn and len(names) > 1):
+            if not self.drawn(tensor) and (kept or drawn and len(names) > 1):
                 return f"{operation} changes a tensor that was kept, or that has another name"
         return None
+
+
+class Leaving(TorchFunctionMode):
+    """Tells a recording of numbers from a draw that leave torch: what comes back of them would be noted as constant."""
+
+    def __init__(self, recording: Recording):
+        super().__init__()
+        self.recording = recording
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        if name in LEAVES and not self.recording.obstacle and self.recording.drawn(args[0]):
+            self.recording.obstacle = f"{name} takes numbers from a draw out of torch"
+        return function(*args, **(kwargs or {}))
 
 
 def _run(steps: list[Step], output: Place) -> Tensor:

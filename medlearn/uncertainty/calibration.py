@@ -1,14 +1,18 @@
 r"""Whether a probability of 0.8 is right eight times in ten, and one number that helps where it is not (chapter 13)."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from medlearn.losses._inputs import check_inputs
+from medlearn.base.labelled import check_logits_and_labels
+from medlearn.base.validation import check_whole
 from medlearn.uncertainty._inputs import check_numbers, labelled_cases, voxels_in_a_row
+
+_BLOCK = 1 << 16                # cases looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +63,11 @@ def reliability(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
     Source: Guo et al. 2017, arXiv:1706.04599; adaptive: Nixon et al. 2019, arXiv:1904.01685. Chapter 13.
     """
     p, labels = labelled_cases(probabilities, labels, ignore_index)
-    _check_bins(bins)
+    bins = check_whole("bins", bins, least=1)
     if of_class is None:
         confidence, found = p.max(1)
         return _reliability(confidence, found == labels, bins, adaptive)
-    _check_class(of_class, p.shape[1])
+    of_class = check_whole("of_class", of_class, most=p.shape[1] - 1)
     return _reliability(p[:, of_class], labels == of_class, bins, adaptive)
 
 
@@ -75,7 +79,7 @@ def classwise_ece(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, 
     `of_class`. No case gives NaN. Source: Nixon et al. 2019 (static), arXiv:1904.01685. Chapter 13.
     """
     p, labels = labelled_cases(probabilities, labels, ignore_index)
-    _check_bins(bins)
+    bins = check_whole("bins", bins, least=1)
     return torch.tensor([_reliability(p[:, k], labels == k, bins, adaptive).ece for k in range(p.shape[1])],
                         dtype=torch.float64, device=p.device)
 
@@ -126,43 +130,66 @@ class TemperatureScaling(nn.Module):
             ignore_index: int | None = None) -> TemperatureScaling:
         r"""The temperature of the smallest mean cross-entropy, by L-BFGS in $1 / T$, in which it is convex; in float64.
 
+        Memory: about twice the logits', a block of voxels at a time.
         Errors: as `cross_entropy`; ValueError where there is no such temperature: no case; every label has the largest
         logit (the best T is 0); the labels' logits are no larger than the others on average (it is infinite).
         """
-        check_inputs(logits, labels, ignore_index)
+        check_logits_and_labels(logits, labels, ignore_index)
         check_numbers("logits", logits)
-        z, labels = voxels_in_a_row(logits.detach().double(), labels, ignore_index)
-        margins = z - z.gather(1, labels[:, None])              # the loss is logsumexp(margins / T)
-        _check_finite_optimum(margins)
-        self.temperature = (1 / _best_inverse_temperature(margins)).to(self.temperature.dtype)
+        cases = _Cases(*voxels_in_a_row(logits.detach(), labels, ignore_index))
+        _check_finite_optimum(cases)
+        self.temperature = (1 / _best_inverse_temperature(cases)).to(self.temperature.dtype)
         return self
 
 
-def _best_inverse_temperature(margins: Tensor) -> Tensor:
-    scale = margins.abs().mean()                                # the search starts where the logits are of size 1
-    inverse = (1 / scale).reshape(1)
-    unit = (margins * inverse, torch.ones_like(inverse).requires_grad_())
-    search = torch.optim.LBFGS([unit[1]], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-14,
+class _Cases:
+    r"""Logits `(n, K)` and labels `(n,)` as margins $m_k = z_k - z_y$: the loss is $\ln \sum_k e^{m_k / T}$."""
+
+    def __init__(self, logits: Tensor, labels: Tensor):
+        self.logits, self.labels = logits, labels
+        if len(labels):
+            parts = [(m.max(), m.sum(), m.abs().sum()) for m in self.margins()]
+            highest, total, size = (torch.stack(part) for part in zip(*parts))
+            self.highest = highest.max()
+            self.mean, self.size = (part.sum() / logits.numel() for part in (total, size))
+
+    def margins(self) -> Iterator[Tensor]:
+        """In float64, a block at a time: in one piece they would be twice the logits, and each step some times more."""
+        for z, y in zip(self.logits.split(_BLOCK), self.labels.split(_BLOCK)):
+            z = z.double()
+            yield z - z.gather(1, y[:, None])
+
+    def loss_and_slope(self, inverse: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss at a 1/T, and its derivative by 1/T, the mean over cases of the margins' mean."""
+        parts = [((m * inverse).logsumexp(1).sum(), ((m * inverse).softmax(1) * m).sum()) for m in self.margins()]
+        loss, slope = (torch.stack(part).sum() / len(self.labels) for part in zip(*parts))
+        return loss, slope
+
+
+@torch.no_grad()
+def _best_inverse_temperature(cases: _Cases) -> Tensor:
+    unit = torch.ones(1, dtype=torch.float64, device=cases.labels.device)
+    inverse = unit / cases.size                                 # the search starts where the logits are of size 1
+    search = torch.optim.LBFGS([unit], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-14,
                                line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        search.zero_grad()
-        value = (unit[0] * unit[1]).logsumexp(1).mean()
-        value.backward()
+        value, slope = cases.loss_and_slope(unit * inverse)
+        unit.grad = slope * inverse
         return value
 
     search.step(loss)
-    return (unit[1].detach() * inverse).squeeze(0)
+    return (unit * inverse).squeeze(0)
 
 
-def _check_finite_optimum(margins: Tensor) -> None:
+def _check_finite_optimum(cases: _Cases) -> None:
     """The loss is convex in 1/T. It has its minimum at some T > 0 if it falls at 1/T = 0 and rises in the end."""
-    if not len(margins):
+    if not len(cases.labels):
         raise ValueError("labels: expected at least one case to fit a temperature to, got none")
-    if margins.max() <= 0:
+    if cases.highest <= 0:
         raise ValueError("labels: expected some that have not the largest logit, got none: the smaller the temperature "
                          "the better, and there is no best one. Take more cases, or ones that were not trained on")
-    if margins.mean() >= 0:
+    if cases.mean >= 0:
         raise ValueError("logits: expected them to be larger for the label than for other classes on average, "
                          "got the contrary: the larger the temperature the better. Do these labels belong to them?")
 
@@ -181,17 +208,3 @@ def _inner_edges(confidence: Tensor, bins: int, adaptive: bool) -> Tensor:
         return torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)[1:-1]
     last = torch.arange(1, bins, device=confidence.device).mul_(n).add_(bins - 1).div_(bins, rounding_mode="floor") - 1
     return confidence.sort().values[last]
-
-
-def _check_bins(bins: int) -> None:
-    if isinstance(bins, bool) or not isinstance(bins, int):
-        raise TypeError(f"bins: expected how many there are, got {bins!r}")
-    if bins < 1:
-        raise ValueError(f"bins: expected 1 or more, got {bins}")
-
-
-def _check_class(of_class: int, classes: int) -> None:
-    if isinstance(of_class, bool) or not isinstance(of_class, int):
-        raise TypeError(f"of_class: expected a class or None, got {of_class!r}")
-    if not 0 <= of_class < classes:
-        raise ValueError(f"of_class: expected 0..{classes - 1} for {classes} classes, got {of_class}")

@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Generator, Tensor
 
-from medlearn.losses._inputs import check_inputs
-from medlearn.physics._inputs import at_least_float32, check_float, check_holds
-from medlearn.tasks import kind_of
-from medlearn.uncertainty._inputs import (check_cases, check_numbers, check_probabilities, check_same, check_share,
+from medlearn.base.labelled import check_logits_and_labels
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_finite, check_holds, check_number, check_same, check_tensor
+from medlearn.uncertainty._inputs import (check_cases, check_generator, check_numbers, check_probabilities,
                                           least_count, voxels_in_a_row)
 
 
@@ -44,7 +44,7 @@ def conformal_quantile(scores: Float[Tensor, "n"], alpha: float) -> float:
     Source: Vovk et al. 2005, doi:10.1007/b106715; Angelopoulos and Bates 2023, doi:10.1561/2200000101. Chapter 13.
     """
     check_cases("scores", scores)
-    check_share("alpha", alpha, inside=True)
+    alpha = check_number("alpha", alpha, above=0, below=1)
     rank = least_count(1 - alpha, len(scores) + 1)
     return scores.kthvalue(rank).values.item() if rank <= len(scores) else math.inf
 
@@ -69,6 +69,8 @@ def aps_scores(probabilities: Float[Tensor, "b k *s"], *,
     first. Errors: as `class_entropy`. Source: Romano et al. 2020, arXiv:2006.02544. Chapter 13.
     """
     check_probabilities(probabilities)
+    if generator is not None:
+        check_generator(generator)
     p, order = at_least_float32(probabilities).sort(dim=1, descending=True, stable=True)
     scores = p.cumsum(1)
     if generator is not None:
@@ -84,7 +86,7 @@ def true_class_scores(scores: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b 
     Shapes: scores `(B, K, *S)`, labels `(B, *S)`, `(n,)` of all voxels but those labelled `ignore_index`.
     Errors: as `cross_entropy`. Chapter 13.
     """
-    check_inputs(scores, labels, ignore_index)
+    check_logits_and_labels(scores, labels, ignore_index, name="scores")
     rows, labels = voxels_in_a_row(scores, labels, ignore_index)
     return rows.gather(1, labels[:, None]).squeeze(1)
 
@@ -112,8 +114,8 @@ def conformal_interval(mean: Float[Tensor, "*shape"], quantile: float, *,
     Errors: as `residual_scores`; ValueError for a quantile below 0 or NaN. Source: as `residual_scores`. Chapter 13.
     """
     _check_regression(mean, sigma)
-    if not quantile >= 0:
-        raise ValueError(f"quantile: expected 0 or more, got {quantile}")
+    if quantile != math.inf:
+        quantile = check_number("quantile", quantile, least=0)
     mean = at_least_float32(mean)
     reach = quantile * (torch.ones_like(mean) if sigma is None else at_least_float32(sigma))
     return Interval(mean - reach, mean + reach)
@@ -132,7 +134,7 @@ def false_negative_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[T
     an `alpha` not between 0 and 1. Source: Angelopoulos et al. 2024, arXiv:2208.02814. Chapter 13.
     """
     _check_lesions(probabilities, masks)
-    check_share("alpha", alpha, inside=True)
+    alpha = check_number("alpha", alpha, above=0, below=1)
     n = len(masks)
     budget = alpha * (n + 1) - 1 + 1e-9                         # what all images may miss together, and the rounding
     if budget < 0:
@@ -149,14 +151,10 @@ def _check_regression(mean: Tensor, sigma: Tensor | None) -> None:
     if sigma is not None:
         check_numbers("sigma", sigma)
         check_same("sigma", sigma, like=mean)
-        check_holds("sigma", sigma, sigma > 0, "standard deviations above 0")
+        check_holds("sigma", sigma, sigma > 0, expected="standard deviations above 0")
 
 
 def _check_lesions(probabilities: Tensor, masks: Tensor) -> None:
-    check_float("probabilities", probabilities)
-    check_holds("probabilities", probabilities, (probabilities >= 0) & (probabilities <= 1), "values in 0..1")
-    if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
-        raise TypeError(f"masks: expected a bool tensor (n, *S), got {kind_of(masks)}")
-    if masks.ndim < 2:
-        raise ValueError(f"masks: expected (n, *S), got shape {tuple(masks.shape)}")
+    check_finite("probabilities", check_tensor("probabilities", probabilities, dtype="float"), least=0, most=1)
+    check_tensor("masks", masks, dtype="bool", shape="(n, *S)", space=(1, 2, 3))
     check_same("masks", masks, like=probabilities)

@@ -2,17 +2,17 @@ r"""Dropout kept on: one network that answers many times, each time without some
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from medlearn.nets.blocks import check_counts
-from medlearn.tasks import kind_of
 from medlearn.base.random import seeded
-from medlearn.uncertainty._recording import Recording
+from medlearn.base.validation import check_tensor, check_whole, kind_of
+from medlearn.uncertainty._inputs import check_generator
+from medlearn.uncertainty._recording import Leaving, Recording
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -32,7 +32,8 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 
     come behind one, and the later ones do those alone: what no mask reaches runs once, in any network. So the cost is
     that of what stands behind the first active dropout: little in a U-Net with dropout in its last stages, and with
     dropout at the input there is nothing to save. Where the split is not safe, every pass is a whole one: where a mask
-    decides which operations follow, or the network changes tensors of its own.
+    decides which operations follow, its numbers leave torch (`.tolist()`, `.numpy()`), or the network changes tensors
+    of its own.
     Active are torch's dropout layers with 0 < p < 1; nothing else of the network is put in training mode, and its modes
     are left as they were. `folded(net)` works too, and under autocast the precision is that of the first pass.
     The generator draws a seed for each pass; torch's own generators are left as they were.
@@ -43,7 +44,7 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 
     """
     _check(net, image, passes, generator)
     seeds = torch.randint(2**63 - 1, (passes,), generator=generator, device=generator.device).tolist()
-    with Recording() as recording:
+    with Recording() as recording, _leaving_watched(net, recording):
         first = _whole_pass(net, image, seeds[0])
     again = recording.again(first)
     if again is None and not recording.obstacle:
@@ -51,6 +52,12 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 
                          "In evaluation torch's fused transformer layers leave theirs out")
     answer = partial(_part_of_a_pass, again, image.device) if again else partial(_whole_pass, net, image)
     return _answers(first, seeds[1:], answer)
+
+
+def _leaving_watched(net: nn.Module, recording: Recording) -> AbstractContextManager:
+    """Watched by a mode in which torch would not take its fused transformer layers, so not where there are any."""
+    fused = any(isinstance(layer, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for layer in net.modules())
+    return nullcontext() if fused else Leaving(recording)
 
 
 def _answers(first: Tensor, seeds: list[int], answer: Callable[[int], Tensor]) -> Iterator[Tensor]:
@@ -96,11 +103,9 @@ def active_dropouts(net: nn.Module) -> list[nn.Module]:
 def _check(net: nn.Module, image: Tensor, passes: int, generator: Generator) -> None:
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: expected an nn.Module, got {type(net).__name__}")
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        raise TypeError(f"image: expected a float tensor, got {kind_of(image)}")
-    if not isinstance(generator, Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
-    check_counts(passes=passes)
+    check_tensor("image", image, dtype="float")
+    check_generator(generator)
+    check_whole("passes", passes, least=1)
     if not active_dropouts(net):
         raise ValueError("net: expected a dropout layer with 0 < p < 1, got a network without one. "
                          "Train it with dropout, as in UNet(dropout=0.3), or take an Ensemble")

@@ -1,7 +1,8 @@
 r"""Networks that learned the same from different beginnings: where they disagree, nobody knows (chapter 13)."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
 from os import PathLike
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from medlearn.nets.blocks import check_counts
 from medlearn.base.files import put_weights, read_tensors, write_tensors
 from medlearn.base.random import seeded
+from medlearn.base.validation import check_whole, kind_of
 from medlearn.uncertainty.dropout import active_dropouts
 
 
@@ -34,7 +35,7 @@ class Ensemble(nn.Module):
             fit(member, data, loss, Recipe(seed=seed))
 
     Trained together, by the sum of their losses over the stream, they see the same batches, and differ in where they
-    began alone. `folded(ensemble)` folds each member.
+    began alone. `folded(ensemble)` folds each member. `Ensemble.of(nets)` takes networks that exist already.
     `vectorised(image)` gives the answers of `ensemble(image)`, to rounding, by one call for all. On a CPU that is
     slower, up to twofold and more, but for many small networks and an image of 32 pixels a side; a GPU, which small
     operations leave idle, is where it is meant for. bench_ensemble.py tells for yours.
@@ -45,9 +46,31 @@ class Ensemble(nn.Module):
 
     def __init__(self, make: Callable[[], nn.Module], members: int = 5, *, seed: int = 0):
         super().__init__()
-        check_counts(members=members)
+        check_whole("members", members, least=1)
+        check_whole("seed", seed, least=-2**63)
         self.members = nn.ModuleList(_made(make, seed + number) for number in range(members))
-        _check_alike(self.members)
+        _check_alike("make", list(self.members))
+
+    @classmethod
+    def of(cls, nets: Iterable[nn.Module]) -> Ensemble:
+        r"""The ensemble of networks that exist already, trained ones say: they are its members, and no copies.
+
+        Errors: as for members that `make` makes; TypeError for what is no network.
+
+        >>> Ensemble.of([nn.Linear(3, 2), nn.Linear(3, 2)])(torch.zeros(5, 3)).shape
+        torch.Size([2, 5, 2])
+        """
+        nets = list(nets) if isinstance(nets, Iterable) else [nets]
+        for number, net in enumerate(nets):
+            if not isinstance(net, nn.Module):
+                raise TypeError(f"nets[{number}]: expected an nn.Module, got {kind_of(net)}")
+        if not nets:
+            raise ValueError("nets: expected one network or more, got none")
+        _check_alike("nets", nets)
+        ensemble = cls.__new__(cls)
+        nn.Module.__init__(ensemble)
+        ensemble.members = nn.ModuleList(nets)
+        return ensemble
 
     def forward(self, image: Float[Tensor, "b ..."]) -> Float[Tensor, "m b ..."]:
         return torch.stack(list(self.stream(image)))
@@ -99,17 +122,18 @@ def _made(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     return net
 
 
-def _check_alike(members: nn.ModuleList) -> None:
+def _check_alike(name: str, members: Sequence[nn.Module]) -> None:
     """Refuses members that could not stand side by side, and those that would never disagree."""
-    states = [member.state_dict() for member in members]
-    shapes = [{name: tuple(x.shape) for name, x in state.items()} for state in states]
-    for number, shape in enumerate(shapes):
-        for name in shapes[0].keys() | shape.keys():
-            if shape.get(name) != shapes[0].get(name):
-                raise ValueError(f"make: expected members of one construction, got {name!r} of shape "
-                                 f"{shapes[0].get(name)} in member 0 and {shape.get(name)} in member {number}")
+    kinds = [{key: f"shape {tuple(x.shape)} {x.dtype} on {x.device}" for key, x in member.state_dict().items()}
+             for member in members]
+    for number, kind in enumerate(kinds):
+        for key in kinds[0].keys() | kind.keys():
+            if kind.get(key) != kinds[0].get(key):
+                raise ValueError(f"{name}: expected members of one construction, got {key!r} of {kinds[0].get(key)} "
+                                 f"in member 0 and {kind.get(key)} in member {number}")
     weights = [list(member.parameters()) for member in members]
-    for number in range(1, len(members)):
-        if all(torch.equal(a, b) for a, b in zip(weights[number - 1], weights[number])):
-            raise ValueError(f"make: expected members with weights of their own, got the same in {number - 1} and "
-                             f"{number}. A `make` that sets a seed makes one network again and again")
+    for one, other in combinations(range(len(members)), 2):
+        if all(torch.equal(a, b) for a, b in zip(weights[one], weights[other])):
+            hint = ". A `make` that sets a seed makes one network again and again" if name == "make" else ""
+            raise ValueError(f"{name}: expected members with weights of their own, got the same in {one} and "
+                             f"{other}{hint}")

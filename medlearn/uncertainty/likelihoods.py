@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Generator, Tensor
-from torch.autograd.function import once_differentiable
 
-from medlearn.losses._inputs import check_inputs, check_number
-from medlearn.losses.cross_entropy import check_reduction, total_weight
-from medlearn.physics._inputs import at_least_float32, check_float, normal
-from medlearn.uncertainty._inputs import check_log_variance, check_numbers, check_same, check_samples, sums_to_1
+from medlearn.base.labelled import check_logits_and_labels
+from medlearn.base.precision import at_least_float32
+from medlearn.base.random import normal
+from medlearn.base.validation import check_choice, check_number, check_same, check_tensor
+from medlearn.uncertainty._inputs import check_log_variance, check_numbers, check_samples, sums_to_1
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -30,7 +30,7 @@ def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"]
     Errors: TypeError for what is not float; ValueError for no axis of channels or an odd number of them.
     Source: Kendall and Gal 2017, sec. 3.1, arXiv:1703.04977. Chapter 12.
     """
-    check_float("output", output)
+    check_tensor("output", output, dtype="float")
     if output.ndim < 2 or output.shape[1] % 2 or output.shape[1] == 0:
         raise ValueError("output: expected (B, 2K, *S), a mean and a log-variance for each of K channels, "
                          f"got shape {tuple(output.shape)}")
@@ -39,7 +39,8 @@ def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"]
 
 
 def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *,
-                 log_variance: Float[Tensor, "*shape"], beta: float = 0.0, reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
+                 log_variance: Float[Tensor, "*shape"], beta: float = 0.0,
+                 reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
     r"""$-\ln \mathcal{N}(y \mid \mu, \sigma^2) = \frac12 (s + (y - \mu)^2 e^{-s} + \ln 2\pi)$ with $s = \ln \sigma^2$.
 
     Shapes: all `(*shape)`; a scalar, or with `reduction="none"` one loss a number. Units: nats.
@@ -56,8 +57,8 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
     check_log_variance(log_variance, like=mean)
     check_numbers("target", target)
     check_same("target", target, like=mean)
-    _check_beta(beta)
-    check_reduction(reduction)
+    beta = check_number("beta", beta, least=0, most=1)
+    check_choice("reduction", reduction, get_args(Reduction))
     mean, log_variance, target = (at_least_float32(value) for value in (mean, log_variance, target))
     residual = (target - mean) * (-log_variance / 2).exp()                  # in units of sigma
     loss = (log_variance + residual.square() + math.log(2 * math.pi)) / 2
@@ -83,15 +84,15 @@ def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
     -80..80, an odd number of samples. RuntimeError for a second derivative, which it does not have.
     Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 12.
     """
-    check_inputs(mean_logits, labels, ignore_index)
+    check_logits_and_labels(mean_logits, labels, ignore_index, name="mean_logits")
     _check_logits(mean_logits, log_variance, samples)
-    check_reduction(reduction)
+    check_choice("reduction", reduction, get_args(Reduction))
     valid = None if ignore_index is None else labels != ignore_index
     true_class = (labels if valid is None else labels.masked_fill(~valid, 0))[:, None]
     mean_logits, log_variance = at_least_float32(mean_logits), at_least_float32(log_variance)
     loss = _LogitNormal.apply(mean_logits, log_variance, true_class, samples, generator)
     loss = loss if valid is None else loss.masked_fill(~valid, 0)
-    return _reduced(loss, reduction, total_weight(labels, None, ignore_index, loss.dtype))
+    return _reduced(loss, reduction, max(1, loss.numel()) if valid is None else valid.sum().clamp_min(1))
 
 
 @torch.no_grad()
@@ -134,13 +135,28 @@ class _LogitNormal(torch.autograd.Function):
                 shrunk = (before - likelihood).exp_()
                 gradients[0].mul_(shrunk).add_(error)
                 gradients[1].mul_(shrunk).addcmul_(error, noise, value=0.5)
-        ctx.save_for_backward(*gradients)
+        ctx.save_for_backward(*gradients, mean, log_variance)
         return (math.log(samples) - likelihood).squeeze(1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, received):
-        return *(received[:, None] * gradient for gradient in ctx.saved_tensors), None, None, None
+        *gradients, mean, log_variance = ctx.saved_tensors
+        found = [received[:, None] * gradient for gradient in gradients]
+        if torch.is_grad_enabled():                         # then a second derivative may be asked for
+            found = [_Once.apply(gradient, mean, log_variance) for gradient in found]
+        return *found, None, None, None
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that hangs on all it came from, so that no way to a second one leads around the refusal."""
+
+    @staticmethod
+    def forward(ctx, gradient, mean, log_variance):
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx, received):
+        raise RuntimeError("logit_normal_nll: expected one derivative, got asked for a second, which it does not have")
 
 
 def _noise(log_variance: Tensor, samples: int, generator: Generator) -> Iterator[Tensor]:
@@ -162,10 +178,3 @@ def _check_logits(mean_logits: Tensor, log_variance: Tensor, samples: int) -> No
     check_numbers("mean_logits", mean_logits)
     check_log_variance(log_variance, like=mean_logits)
     check_samples(samples)
-
-
-def _check_beta(beta: float) -> None:
-    """Refuses a `beta` outside 0..1."""
-    check_number("beta", beta)
-    if beta > 1:
-        raise ValueError(f"beta: expected a number in 0..1, got {beta}")

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from medlearn.uncertainty._inputs import check_cases, check_same, check_share, least_count
+from medlearn.base.validation import check_number, check_same
+from medlearn.uncertainty._inputs import check_cases, least_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +69,12 @@ def referral(uncertainty: Float[Tensor, "n"], fraction: float) -> Bool[Tensor, "
     Shapes: one number a case, `(n,)`. So at least the fraction `fraction` is referred, more if there are ties, and the
     order of the cases does not matter; 0 refers none. No case gives none.
     Errors: TypeError for what is not float; ValueError for another shape, NaN, a fraction outside 0..1. Chapter 13.
+
+    >>> referral(torch.tensor([0.1, 0.9, 0.4]), 0.3)
+    tensor([False,  True, False])
     """
     check_cases("uncertainty", uncertainty)
-    check_share("fraction", fraction)
+    fraction = check_number("fraction", fraction, least=0, most=1)
     referred = least_count(fraction, len(uncertainty))
     if referred == 0:
         return torch.zeros_like(uncertainty, dtype=torch.bool)

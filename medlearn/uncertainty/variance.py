@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.physics._inputs import at_least_float32
-from medlearn.uncertainty._inputs import (check_members, check_numbers, check_probabilities, check_same,
-                                          check_variances, sums_to_1)
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import check_same
+from medlearn.uncertainty._inputs import (check_members, check_numbers, check_probabilities, check_variances,
+                                          sums_to_1)
 
 
 class Variances(NamedTuple):

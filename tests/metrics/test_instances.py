@@ -288,6 +288,24 @@ def test_every_integer_type_and_any_mixture_and_layout_give_the_same(dtype):
     same(panoptic_quality(answer.transpose(0, 1), truth.to(dtype).transpose(0, 1)), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, ">i2"], ids=str)
+def test_maps_of_files_give_the_same(dtype):
+    truth, answer = random_maps(7)
+    for here, there in ((answer.numpy().astype(dtype), truth.numpy().astype(dtype)), (answer.numpy().astype(dtype), truth)):
+        same(panoptic_quality(here, there), panoptic_quality(answer, truth))
+        found, expected = (detection_f1(*pair, distance_mm=2.0, affine=np.eye(4)) for pair in ((here, there), (answer, truth)))
+        assert found == expected
+
+
+def test_a_distance_through_a_headers_float32_is_within_what_it_equals():
+    truth = torch.zeros(9, 9).long()
+    truth[1, 1] = 1
+    for step in (0.8, float(np.float32(0.8))):
+        affine = np.diag([step, step, 1, 1])
+        assert detection_f1(truth.roll(3, 0), truth, distance_mm=2.4, affine=affine).tp == 1
+        assert detection_f1(truth.roll(3, 0), truth, distance_mm=2.399, affine=affine).tp == 0
+
+
 @pytest.mark.parametrize("low", [0, 10**4, 2**40, 2**61], ids=["small", "sorted", "compacted", "huge"])
 @pytest.mark.parametrize("filled", [False, True])
 def test_ids_may_be_as_large_as_they_like(low, filled):
@@ -333,14 +351,14 @@ def test_the_gpu_gives_the_same(low):
 # Refusals
 
 @pytest.mark.parametrize("answer, says", [
-    (THING.float(), "prediction: expected an integer map .* got torch.float32"),
-    (THING.bool(), "prediction: expected an integer map .* got torch.bool"),
+    (THING.float(), "prediction: expected an integer tensor .* got torch.float32"),
+    (THING.bool(), "prediction: expected an integer tensor .* got torch.bool"),
     (THING.to(torch.uint16), "prediction: .* got torch.uint16"),
-    (-THING, "prediction: expected values of 0 or more, got -1"),
+    (-THING, "prediction: expected labels of 0 or more, got -1"),
     (THING[:2], r"prediction: expected the target's grid \(3, 3\) .* got \(2, 3\)"),
     (THING[None], r"got \(1, 3, 3\)"),
-    (THING[None, None], "one image"),
-    (THING.numpy(), "got ndarray"),
+    (THING[None, None], r"prediction: expected \(\*S\) with 2 or 3 axes of space"),
+    (THING.numpy() * 1.0, "got ndarray"),
     (as_set(THING[:2]), r"expected the target's grid \(3, 3\)"),
 ], ids=range(9))
 @pytest.mark.parametrize("score", [
@@ -356,7 +374,7 @@ def test_what_is_no_set_and_no_map_is_refused(answer, says, score, refused):
 @pytest.mark.parametrize("iou", [-0.1, 1.0, math.nan], ids=str)
 def test_a_threshold_outside_its_range_is_refused(iou, refused):
     for score in (panoptic_quality, detection_f1):
-        with refused("iou: expected a threshold in .* got"):
+        with refused("iou: expected 0 or more and below 1, got"):
             score(THING, THING, iou=iou)
 
 
@@ -371,5 +389,8 @@ def test_one_criterion_has_to_be_chosen(refused):
         detection_f1(THING, THING, iou=0.5, affine=np.eye(4))
     with refused("distance_mm: expected 0 or more, got -1"):
         detection_f1(THING, THING, distance_mm=-1.0, affine=np.eye(4))
+    for wrong in ("far", None, True):
+        with refused("iou: expected a number|one of the two"):
+            panoptic_quality(THING, THING, iou=wrong)
     with refused("target: expected an InstanceSet"):
         panoptic_quality_per_class(as_set(THING), THING)

@@ -10,6 +10,7 @@ from monai.metrics import compute_dice, compute_iou
 from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_confusion_matrix
 from torch.nn.functional import one_hot
 
+from medlearn.base.grid import Grid
 from medlearn.base.grid import spacing_from_affine
 from medlearn.metrics._summary import summarise
 from medlearn.metrics.overlap import ConfusionCounts, confusion_counts, volumes_ml
@@ -131,6 +132,25 @@ def test_counts_stay_on_the_gpu_and_are_the_same():
     assert there.tp.is_cuda and torch.equal(there.tp.cpu(), here.tp) and torch.equal(there.fn.cpu(), here.fn)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.int32, np.int64, ">i2", torch.bool, torch.uint8,
+                                   torch.int16, torch.int32, torch.uint16], ids=str)
+def test_labels_of_any_integers_are_counted_alike(dtype):
+    truth, answer = (labels.clamp(max=1) for labels in random_labels(5))
+    expected = confusion_counts(answer, truth, classes=2)
+    cast = (lambda x: x.to(dtype)) if isinstance(dtype, torch.dtype) else (lambda x: x.numpy().astype(dtype))
+    for pair in ((cast(answer), cast(truth)), (cast(answer), truth), (answer, cast(truth))):
+        found = confusion_counts(*pair, classes=2)
+        assert torch.equal(found.tp, expected.tp) and torch.equal(found.fp, expected.fp) and found.tp.dtype == torch.int64
+
+
+def test_a_grid_says_how_large_a_voxel_is_and_a_slices_how_thick():
+    for shape in ((4, 5), (4, 5, 6)):
+        grid, labels = Grid(shape, np.diag([0.5, -0.8, 6.0, 1.0])), torch.zeros(1, *shape).long()
+        labels[0, :2, :3] = 1
+        counts = confusion_counts(labels, labels, classes=2).tp
+        torch.testing.assert_close(volumes_ml(labels, classes=2, spacing_mm=grid), grid.voxel_ml * counts.double())
+
+
 def test_volumes_are_voxels_times_their_size():
     labels = torch.zeros(2, 10, 10, 10).long()
     labels[0, :2, :5, :10] = 1
@@ -173,17 +193,20 @@ flat = torch.zeros(1, 2, 2).long()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((flat.float(), flat, 2), "prediction: expected an int64 .* got torch.float32"),
-    ((flat, flat.int(), 2), "target: expected an int64 .* got torch.int32"),
-    ((flat.numpy(), flat, 2), "prediction: expected an int64 .* got ndarray"),
+    ((flat.float(), flat, 2), "prediction: expected an integer tensor or array .* got torch.float32 .*argmax"),
+    ((flat.numpy() * 1.0, flat, 2), "prediction: expected an integer tensor or array .* got an array of float64"),
+    ((flat, None, 2), "target: expected an integer tensor or array .* got NoneType"),
+    ((flat, np.array([["a", "b"]]), 2), "target: expected an integer .* got an array of <U1"),
+    ((flat, (flat + 200).byte().numpy(), 2), "target: expected labels of 0..1 .* got 200"),
+    ((flat, np.full((1, 2, 2), 2**64 - 1, dtype=np.uint64), 2), "target: expected labels of 0..1 .* got -1"),
     ((flat[0], flat[0], 2), "prediction: expected .B, .S. .* got shape"),
     ((flat[:, :1], flat, 2), r"prediction: expected shape \(1, 2, 2\) .* got \(1, 1, 2\)"),
     ((flat.to("meta"), flat, 2), "prediction: expected .* on cpu, .* got .* on meta"),
-    ((flat - 1, flat, 2), "prediction: expected labels 0..1 .* got -1"),
-    ((flat, flat + 2, 2), "target: expected labels 0..1 .* got 2"),
-    ((flat, flat, 1), "classes: expected 2 or more, .* got 1"),
-    ((flat, flat, 2.0), "classes: expected how many .* got 2.0"),
-    ((flat, flat, True), "classes: expected how many .* got True"),
+    ((flat - 1, flat, 2), "prediction: expected labels of 0..1 .* got -1"),
+    ((flat, flat + 2, 2), "target: expected labels of 0..1 .* got 2"),
+    ((flat, flat, 1), "classes: expected a whole number, 2 or more, got 1"),
+    ((flat, flat, 2.0), "classes: expected a whole number, got 2.0"),
+    ((flat, flat, True), "classes: expected a whole number, got True"),
 ], ids=lambda value: value[:24] if isinstance(value, str) else "")
 def test_what_are_no_label_maps_is_refused(arguments, message, refused):
     *maps, classes = arguments

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from torch.nn import functional as F
 
+from medlearn.base.private import TorchDispatchMode, tree_leaves
 from medlearn.losses import cross_entropy
 from medlearn.uncertainty import (TemperatureScaling, brier_score, classwise_ece, negative_log_likelihood, reliability)
 
@@ -204,6 +205,22 @@ def test_ignored_voxels_do_not_count_and_the_answers_stay():
     assert torch.equal(some(logits).argmax(1), logits.argmax(1))
 
 
+def test_no_tensor_of_a_fit_is_larger_than_the_logits():
+    """They may be many volumes; in float64, several at once, they were 20 times what came."""
+    largest = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            output = operation(*args, **(kwargs or {}))
+            largest.extend(x.nbytes for x in tree_leaves(output) if isinstance(x, torch.Tensor))
+            return output
+
+    logits, labels = example(0, (2, 4, 300, 1000))
+    with Sizes():
+        TemperatureScaling().fit(logits.float(), labels)
+    assert max(largest) <= logits.float().nbytes
+
+
 def test_it_is_saved_and_keeps_half_precision():
     scaling = TemperatureScaling().fit(*example(0, (500, 3)))
     again = TemperatureScaling()
@@ -222,7 +239,7 @@ def test_where_there_is_no_best_temperature_it_says_so(refused):
         TemperatureScaling().fit(right, torch.tensor([1, 0]))
     with refused("labels: expected at least one case"):
         TemperatureScaling().fit(right, torch.tensor([9, 9]), ignore_index=9)
-    with refused("logits: expected finite values"):
+    with refused("logits: expected finite numbers"):
         TemperatureScaling().fit(right * torch.nan, torch.tensor([0, 1]))
 
 
@@ -232,17 +249,17 @@ def test_where_there_is_no_best_temperature_it_says_so(refused):
 HALF, LABELS = torch.full((2, 2, 3), 0.5), torch.zeros(2, 3, dtype=torch.int64)
 BAD = {
     "logits": (HALF * 0, LABELS, {}, "probabilities: expected sums of 1"),
-    "negative": (torch.tensor([[1.5, -0.5]]), LABELS[:1, 0], {}, "probabilities: expected values of 0 or more"),
+    "negative": (torch.tensor([[1.5, -0.5]]), LABELS[:1, 0], {}, "probabilities: expected 0 or more"),
     "integers": (LABELS[:, None], LABELS, {}, "probabilities: expected a float tensor"),
     "float labels": (HALF, LABELS.float(), {}, "labels: expected an int64 tensor"),
-    "label out of range": (HALF, LABELS + 2, {}, r"labels: expected 0\.\.1 for 2 classes, got 2"),
+    "label out of range": (HALF, LABELS + 2, {}, r"labels: expected labels of 0\.\.1 for 2 classes, got 2"),
     "shape": (HALF, LABELS[:, :2], {}, r"labels: expected shape \(2, 3\)"),
 }
 OPTIONS = {
-    "no bins": ({"bins": 0}, "bins: expected 1 or more, got 0"),
-    "half a bin": ({"bins": 1.5}, "bins: expected how many there are, got 1.5"),
-    "class": ({"of_class": 2}, r"of_class: expected 0\.\.1 for 2 classes, got 2"),
-    "class by name": ({"of_class": "lesion"}, "of_class: expected a class or None, got 'lesion'"),
+    "no bins": ({"bins": 0}, "bins: expected a whole number, 1 or more, got 0"),
+    "half a bin": ({"bins": 1.5}, "bins: expected a whole number, got 1.5"),
+    "class": ({"of_class": 2}, r"of_class: expected a whole number, 0\.\.1, got 2"),
+    "class by name": ({"of_class": "lesion"}, "of_class: expected a whole number, got 'lesion'"),
 }
 
 

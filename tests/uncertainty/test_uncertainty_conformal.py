@@ -197,23 +197,25 @@ def test_too_few_images_mark_everything_and_no_lesion_nothing():
 
 S, P = torch.tensor([0.1, 0.2]), torch.full((1, 2, 3), 0.5)
 BAD = {
-    "alpha": (lambda: conformal_quantile(S, 1.5), r"alpha: expected 0\.\.1, got 1\.5"),
-    "alpha 0": (lambda: conformal_quantile(S, 0.0), "alpha: expected a number between 0 and 1, got 0"),
-    "alpha 1": (lambda: conformal_quantile(S, 1), "alpha: expected a number between 0 and 1, got 1"),
-    "NaN score": (lambda: conformal_quantile(S * torch.nan, 0.1), "scores: expected finite values"),
-    "a map of scores": (lambda: conformal_quantile(S[None], 0.1), "scores: expected one number a case"),
+    "alpha": (lambda: conformal_quantile(S, 1.5), r"alpha: expected above 0 and below 1, got 1.5"),
+    "alpha 0": (lambda: conformal_quantile(S, 0.0), "alpha: expected above 0 and below 1, got 0"),
+    "alpha 1": (lambda: conformal_quantile(S, 1), "alpha: expected above 0 and below 1, got 1"),
+    "NaN score": (lambda: conformal_quantile(S * torch.nan, 0.1), "scores: expected finite numbers"),
+    "a map of scores": (lambda: conformal_quantile(S[None], 0.1), r"scores: expected \(n,\), got shape"),
     "logits": (lambda: lac_scores(P * 0), "expected sums of 1"),
     "logits for aps": (lambda: aps_scores(P * 3), "expected sums of 1"),
-    "labels": (lambda: true_class_scores(P, torch.full((1, 3), 2)), r"labels: expected 0\.\.1 for 2 classes, got 2"),
+    "labels": (lambda: true_class_scores(P, torch.full((1, 3), 2)), r"labels: expected labels of 0\.\.1 for 2 classes, got 2"),
     "target": (lambda: residual_scores(S, S[:1]), r"target: expected shape \(2,\)"),
     "sigma 0": (lambda: residual_scores(S, S, sigma=S * 0), "sigma: expected standard deviations above 0, got 0"),
     "sigma's shape": (lambda: conformal_interval(S, 1.0, sigma=S[:1]), r"sigma: expected shape \(2,\)"),
     "negative quantile": (lambda: conformal_interval(S, -1.0), "quantile: expected 0 or more, got -1"),
+    "quantile in words": (lambda: conformal_interval(S, "90 %"), "quantile: expected a number, got '90 %'"),
+    "generator": (lambda: aps_scores(P, generator=0), "generator: expected a torch.Generator, got int"),
     "NaN quantile": (lambda: conformal_interval(S, math.nan), "quantile: expected 0 or more, got nan"),
-    "lesion logits": (lambda: false_negative_threshold(3 + P, P > 0, alpha=0.1), r"expected values in 0\.\.1, got 3\.5"),
+    "lesion logits": (lambda: false_negative_threshold(3 + P, P > 0, alpha=0.1), r"expected 0\.\.1, got 3\.5"),
     "integer masks": (lambda: false_negative_threshold(P, (P > 0).long(), alpha=0.1), "masks: expected a bool tensor"),
     "masks' shape": (lambda: false_negative_threshold(P, P[:, :1] > 0, alpha=0.1), r"masks: expected shape \(1, 2, 3\)"),
-    "no image": (lambda: false_negative_threshold(S, S > 0, alpha=0.1), r"masks: expected \(n, \*S\), got shape \(2,\)"),
+    "no image": (lambda: false_negative_threshold(S, S > 0, alpha=0.1), r"masks: expected \(n, \*S\) with .*, got shape \(2,\)"),
 }
 
 

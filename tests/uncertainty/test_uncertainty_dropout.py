@@ -1,6 +1,8 @@
 """MC dropout: each pass is the network's own answer for the same masks, and only what a mask reaches runs again."""
+import copy
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -238,6 +240,30 @@ class OwnGenerator(nn.Module):
     def forward(self, image):
         self.generator.manual_seed(0)
         return self.drop(image) + torch.rand(image.shape, generator=self.generator)
+
+
+class Leaves(nn.Module):
+    """Takes numbers from a draw out of torch, and works with what comes back."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.drop, self.how = nn.Dropout(0.5), how
+
+    def forward(self, image):
+        x = self.drop(image)
+        return x * float(self.how(x.mean()))
+
+
+LEAVE = {"tolist": lambda x: x.tolist(), "item": lambda x: x.item(), "numpy": lambda x: x.detach().numpy(),
+         "array": np.asarray, "dlpack": np.from_dlpack, "deepcopy": copy.deepcopy, "data": lambda x: x.data.tolist(),
+         "a list of numbers": lambda x: sum(y.tolist() for y in x[None].unbind())}
+
+
+@pytest.mark.parametrize("how", LEAVE)
+def test_a_network_whose_numbers_leave_torch_is_run_in_whole(how):
+    net, image = Leaves(LEAVE[how]).eval(), torch.randn(2, 1, 5, 4)
+    ours = list(mc_dropout(net, image, passes=8, generator=generator()))
+    assert all(torch.equal(a, b) for a, b in zip(ours, whole_passes(net, image, 8, generator()), strict=True))
 
 
 @pytest.mark.parametrize("make", [Looks, Counts, Renames, ChangesLater, OwnGenerator])

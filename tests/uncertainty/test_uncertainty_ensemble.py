@@ -185,11 +185,38 @@ def test_on_a_gpu_the_answers_are_the_same_both_ways():
     assert torch.allclose(ensemble(x).cpu(), ensemble.cpu()(x.cpu()), atol=1e-4)
 
 
+def test_networks_that_exist_already_make_an_ensemble(tmp_path):
+    nets = [MAKERS["U-Net"]().eval() for _ in range(3)]
+    ensemble = Ensemble.of(net for net in nets)
+    assert list(ensemble.members) == nets and not ensemble.members[0].training
+    assert torch.equal(ensemble(image()), torch.stack([net(image()) for net in nets]))
+    ensemble.save(tmp_path / "ensemble.safetensors")
+    again = Ensemble.load(tmp_path / "ensemble.safetensors", MAKERS["U-Net"])
+    assert torch.equal(again(image()), ensemble(image()))
+
+
 # refusals
+
+def test_networks_that_make_no_ensemble_are_refused(refused):
+    one, other = MAKERS["U-Net"](), MAKERS["U-Net"]()
+    with refused("nets: expected members with weights of their own, got the same in 0 and 2"):
+        Ensemble.of([one, other, one])
+    with refused(r"nets: expected members of one construction, got '.*' of shape .* in member 0 and .* in member 1"):
+        Ensemble.of([one, UNet(1, 3, widths=(4, 7))])
+    with refused("nets: expected members of one construction, got '.*' of shape .* and .* torch.float64 on cpu in member 1"):
+        Ensemble.of([one, other.double()])
+    with refused("nets: expected one network or more, got none"):
+        Ensemble.of([])
+    for wrong in (3, None, [one, "net"], MAKERS["U-Net"]):
+        with refused(r"nets\[[01]\]: expected an nn.Module, got"):
+            Ensemble.of(wrong)
+    with refused(r"nets\[0\]: expected an nn.Module|nets: expected"):
+        Ensemble.of("net")
+
 
 @pytest.mark.parametrize("members", [0, -1, 2.0, True, "five"])
 def test_no_member_is_refused(refused, members):
-    with refused("members: expected a whole number, 1 or more, got"):
+    with refused("members: expected a whole number,.* got"):
         Ensemble(MAKERS["U-Net"], members)
 
 

@@ -90,9 +90,9 @@ U = torch.tensor([0.1, 0.2])
 BAD = {
     "none": (U[:0], U[:0], "uncertainty: expected at least one case, got none"),
     "shapes": (U, U[:1], r"error: expected shape \(2,\) on cpu, got \(1,\)"),
-    "a map": (U[None], U[None], r"uncertainty: expected one number a case \(n,\), got shape \(1, 2\)"),
-    "NaN": (U * torch.nan, U, "uncertainty: expected finite values"),
-    "NaN error": (U, U / 0, "error: expected finite values"),
+    "a map": (U[None], U[None], r"uncertainty: expected \(n,\), got shape \(1, 2\)"),
+    "NaN": (U * torch.nan, U, "uncertainty: expected finite numbers"),
+    "NaN error": (U, U / 0, "error: expected finite numbers"),
     "integers": (U, U.long(), "error: expected a float tensor"),
 }
 

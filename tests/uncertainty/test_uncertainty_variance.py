@@ -212,10 +212,10 @@ BAD = {
     "numpy": (ONES.numpy(), ONES, "means: expected a float tensor, got ndarray"),
     "integer variances": (ONES, ONES.long(), "variances: expected a float tensor, got torch.int64"),
     "other shapes": (ONES, ONES[:, :1], r"variances: expected shape \(3, 2\) on cpu, got \(3, 1\)"),
-    "negative variance": (ONES, -ONES, r"variances: expected variances of 0 or more, got a minimum of -1.*\.exp\(\)"),
-    "NaN mean": (NAN, ONES[:1], "means: expected finite values, got a range of nan"),
-    "NaN variance": (ONES[:1], NAN, "variances: expected finite values, got a range of nan"),
-    "infinite variance": (ONES, ONES / 0, "variances: expected finite values, got a range of inf"),
+    "negative variance": (ONES, -ONES, r"variances: expected 0 or more, got -1.*\.exp\(\)"),
+    "NaN mean": (NAN, ONES[:1], "means: expected finite numbers, got a range of nan"),
+    "NaN variance": (ONES[:1], NAN, "variances: expected finite numbers, got a range of nan"),
+    "infinite variance": (ONES, ONES / 0, "variances: expected finite numbers, got a range of inf"),
 }
 
 
@@ -230,8 +230,8 @@ BAD_CLASSES = {
     "no member": (torch.zeros(0, 2, 3), "expected at least one member"),
     "no batch": (torch.full((4, 2), 0.5), r"expected \(M, B, K, \*S\) with .*, got shape \(4, 2\)"),
     "logits": (torch.zeros(2, 2, 3), "probabilities: expected sums of 1 over the classes, got 0"),
-    "negative": (torch.tensor([[[1.5, -0.5]]]), "probabilities: expected values of 0 or more, got -0.5"),
-    "NaN": (torch.tensor([[[torch.nan, 1.0]]]), "probabilities: expected values of 0 or more, got nan"),
+    "negative": (torch.tensor([[[1.5, -0.5]]]), "probabilities: expected 0 or more, got -0.5"),
+    "NaN": (torch.tensor([[[torch.nan, 1.0]]]), "probabilities: expected finite numbers, got a range of nan"),
     "integers": (torch.ones(2, 2, 1).long(), "expected a float tensor, got torch.int64"),
 }
 
@@ -250,7 +250,7 @@ def test_running_refuses_the_same_and_a_member_of_another_shape(refused):
     for read in (running.result, lambda: running.mean, classes.variances, classes.entropies):
         with refused("expected at least one member, got a result asked for before `add`"):
             read()
-    with refused("variance: expected variances of 0 or more, got a minimum of -1"):
+    with refused("variance: expected 0 or more, got -1"):
         running.add(ONES, -ONES)
     assert running.members == 0
     running.add(ONES, ONES)
