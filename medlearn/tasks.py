@@ -276,20 +276,6 @@ def _check_map(name: str, map_: Tensor) -> None:
     validation.check_labels(name, map_)
 
 
-def check_map(name: str, map_: Tensor) -> None:
-    """As `medlearn.metrics` still asks; to go when it asks the ground room."""
-    if not isinstance(map_, Tensor) or map_.dtype not in validation.INTEGERS:
-        raise TypeError(f"{name}: expected an integer map (*S) of one image, got {kind_of(map_)}; {name}.long() is one")
-    if map_.ndim not in (2, 3):
-        raise ValueError(f"{name}: expected one image (*S) with 2 or 3 axes of space, got shape {tuple(map_.shape)}")
-
-
-def check_labels(name: str, values: Tensor) -> None:
-    """As `check_map`."""
-    if values.dtype.is_signed and values.numel() and (low := values.min()) < 0:
-        raise ValueError(f"{name}: expected values of 0 or more, got {low}")
-
-
 def _round_diameter(size: float, dim: int) -> float:
     return 2 * math.sqrt(size / math.pi) if dim == 2 else (6 * size / math.pi) ** (1 / 3)
 

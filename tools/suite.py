@@ -13,10 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = str(min(os.cpu_count() or 1, 8))
 STEPS = {
+    "no unused name, no trap of the language": ["-m", "ruff", "check", "medlearn", "tools", "tests", "benchmarks", "book/_ext"],
     "every chapter runs": ["tools/execute.py"],
     "the pages build without a warning": ["tools/build.py"],
     "the notebooks match their chapters": ["tools/notebooks.py", "--check"],
     "the package, the machinery, the pages": ["-m", "pytest", "tests", "-q", "-n", WORKERS, "--dist", "worksteal"],
+    "the examples of the reference": ["-m", "pytest", "medlearn", "--doctest-modules", "-q"],
     "the notebooks give the outputs they show": ["-m", "pytest", "book", "-q", "--nbval", "--nbval-cell-timeout=600",
                                                  "-n", "2", "--dist", "loadfile"],
 }

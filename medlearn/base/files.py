@@ -18,7 +18,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     tensors = {name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
                for name, tensor in tensors.items()}
     told = json.dumps(facts)
-    aside = path.with_suffix(".partial")
+    aside = path.with_name(f"{path.stem}.{os.getpid()}.partial")       # another process may be writing the same name
     with open(aside, "wb") as file:
         file.write(save(tensors, {"medlearn": told, "crc32": _crc32(told, tensors)}))
         file.flush()
@@ -28,7 +28,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """What `write_tensors` wrote, tensors and facts. Errors: ValueError for a file that is damaged or another."""
+    """What `write_tensors` wrote, tensors and facts. Errors: OSError for one that cannot be opened,
+    and ValueError for one that is damaged or another."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -38,7 +39,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         if told["crc32"] != _crc32(told["medlearn"], tensors):
             raise ValueError("its checksum is another")
         return tensors, json.loads(told["medlearn"])
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
 
 

@@ -26,7 +26,7 @@ class Grid:
     Errors: TypeError and ValueError for a shape or an affine that cannot be. Source: the NIfTI-1 sform. Chapter 5.
 
     >>> grid = Grid((64, 64, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
-    >>> grid.spacing_mm, grid.voxel_ml, grid.orientation
+    >>> grid.spacing_mm, round(grid.voxel_ml, 3), grid.orientation
     ((2.0, 2.0, 5.0), 0.02, 'RAS')
     """
 
@@ -58,7 +58,7 @@ class Grid:
     def spacing_mm(self) -> tuple[float, ...]:
         r"""How far apart voxels are along each axis of the array, $|A e_i|$, in mm.
 
-        Errors: ValueError for shear: where axes are not perpendicular, no such numbers say how far apart two voxels are.
+        Errors: ValueError for shear: where axes are not perpendicular, no such numbers say how far apart voxels are.
         """
         return _perpendicular(self.affine)[:self.dim]
 
@@ -95,12 +95,13 @@ class Grid:
 
 
 def as_affine(affine: np.ndarray | Tensor | Sequence) -> np.ndarray:
-    r"""A `(4, 4)` matrix in float64: voxel indices to mm. Errors: ValueError for what is not finite or has no inverse."""
+    r"""A `(4, 4)` matrix in float64: indices to mm. Errors: ValueError for what is not finite or has no inverse."""
     matrix = affine.detach().cpu().numpy() if isinstance(affine, Tensor) else np.asarray(affine)
     if matrix.shape != (4, 4) or matrix.dtype.kind not in "iuf":
         raise ValueError(f"affine: expected a real 4 x 4 matrix, got shape {matrix.shape} {matrix.dtype}")
     matrix = matrix.astype(np.float64)
-    if not np.isfinite(matrix).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]) or not np.linalg.det(matrix[:3, :3]):
+    finite = np.isfinite(matrix).all()
+    if not finite or not np.array_equal(matrix[3], [0, 0, 0, 1]) or not np.linalg.det(matrix[:3, :3]):
         raise ValueError(f"affine: expected finite values, an inverse and a last row of 0, 0, 0, 1, got\n{matrix}")
     return matrix
 

@@ -32,18 +32,17 @@ def trusted_values() -> Iterator[None]:
         _values_are_checked.reset(token)
 
 
-def look_at_values() -> bool:
-    """Whether the door looks at values here, and not at shapes and dtypes alone."""
-    return not torch.compiler.is_compiling() and _values_are_checked.get()
+def look_at_values(*tensors: Tensor) -> bool:
+    """Whether the door looks at the values of these tensors, and not at shapes and dtypes alone."""
+    return not torch.compiler.is_compiling() and _values_are_checked.get() and has_values(*tensors)
 
 
 def check_logits_and_labels(logits: Tensor, labels: Tensor, ignore_index: int | None, *, name: str = "logits") -> None:
     """Refuses what is no float `(B, K, *S)` with int64 labels `(B, *S)` in 0..K-1 (or `ignore_index`)."""
     check_tensor(name, logits, dtype="float", shape="(B, K, *S)", space=(0, 1, 2, 3))
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        check_tensor("labels", labels, dtype="int64", shape="(B, *S)")
+    check_tensor("labels", labels, dtype="int64", shape="(B, *S)", space=(0, 1, 2, 3))
     if logits.shape[1] < 2:
-        raise ValueError(f"{name}: expected K >= 2 classes, got K = {logits.shape[1]}. For one class against background "
+        raise ValueError(f"{name}: expected K >= 2 classes, got K = {logits.shape[1]}. For one against background "
                          "use torch.cat([torch.zeros_like(z), z], dim=1): its probability of class 1 is sigmoid(z)")
     if labels.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(f"labels: expected shape {(logits.shape[0], *logits.shape[2:])} to go with the {name} "
@@ -52,5 +51,13 @@ def check_logits_and_labels(logits: Tensor, labels: Tensor, ignore_index: int | 
         raise ValueError(f"labels: expected them on {logits.device}, where the {name} are, got {labels.device}")
     if ignore_index is not None:
         check_whole("ignore_index", ignore_index, least=torch.iinfo(torch.int64).min)
-    if look_at_values():
+    if look_at_values(labels):
         check_labels("labels", labels, classes=logits.shape[1], ignore_index=ignore_index)
+
+
+def has_values(*tensors: Tensor) -> bool:
+    """Inside `torch.func`'s transforms a tensor stands for others, and on the meta device for none: nobody can look."""
+    try:
+        return all(tensor.data_ptr() is not None and not tensor.is_meta for tensor in tensors)
+    except RuntimeError:                                    # there is no public question for it
+        return False

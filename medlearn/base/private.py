@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import torch
 from torch import Generator
-from torch.utils._python_dispatch import TorchDispatchMode              # to see each operation: torch documents no other way
-from torch.utils._pytree import tree_leaves, tree_map                   # tensors inside an operation's arguments
-from torch.utils.weak import WeakTensorKeyDictionary                    # notes about tensors, which do not keep them alive
+from torch.utils._python_dispatch import TorchDispatchMode      # to see each operation: no other way is documented
+from torch.utils._pytree import tree_leaves, tree_map           # tensors inside an operation's arguments
+from torch.utils.weak import WeakTensorKeyDictionary            # notes about tensors, which do not keep them alive
 
-__all__ = ["TorchDispatchMode", "WeakTensorKeyDictionary", "mps_generator", "onednn_has_bfloat16",
+__all__ = ["TorchDispatchMode", "WeakTensorKeyDictionary", "graph_is_kept", "mps_generator", "onednn_has_bfloat16",
            "processor_has_bfloat16", "tree_leaves", "tree_map"]
 
 
@@ -22,6 +22,12 @@ def processor_has_bfloat16() -> bool:
 def onednn_has_bfloat16() -> bool:
     """Whether oneDNN uses it: ONEDNN_MAX_CPU_ISA may forbid it, and bfloat16 is then imitated, ten times slower."""
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def graph_is_kept() -> bool:
+    """Whether this backward pass may come again (`retain_graph=True`), so that what it needs must survive it."""
+    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)     # torch 2.5 and later
+    return asked is None or asked()
 
 
 def mps_generator() -> Generator:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)     # torch computes with no others
-_DTYPES = {"float": "a float tensor", "int64": "an int64 tensor", "integer": "an integer tensor", "bool": "a bool tensor"}
+_DTYPES = {"float": "a float tensor", "int64": "an int64 tensor", "integer": "an integer tensor",
+           "bool": "a bool tensor"}
 
 
 def kind_of(value: Any) -> str:
@@ -54,7 +55,8 @@ def check_same(name: str, value: Tensor, *, like: Tensor, whose: str = "") -> Te
     return value
 
 
-def check_finite(name: str, value: Tensor, *, least: float = -math.inf, most: float = math.inf, hint: str = "") -> Tensor:
+def check_finite(name: str, value: Tensor, *, least: float = -math.inf, most: float = math.inf,
+                 hint: str = "") -> Tensor:
     """Refuses NaN, infinities and what is outside `least..most`, in one look at the extremes; `hint` says more."""
     if value.numel() == 0:
         return value
@@ -97,7 +99,8 @@ def check_number(name: str, value: float | np.number, *, least: float = -math.in
     """Refuses what is no finite number from `least` to `most`, or between `above` and `below`, which are excluded."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not (least <= value <= most and above < value < below) or not math.isfinite(value):
+    # written out: `torch.compile` knows no math.isfinite of a number that changes
+    if not (least <= value <= most and above < value < below and -math.inf < value < math.inf):
         raise ValueError(f"{name}: expected {_within(least, most, above, below)}{unit and ' ' + unit}, got {value!r}")
     return float(value)
 

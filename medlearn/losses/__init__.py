@@ -12,9 +12,3 @@ __all__ = ["CrossEntropyLoss", "DiceCELoss", "DiceLoss", "FocalLoss", "FocalTver
            "JaccardLoss", "OverlapCounts", "TverskyLoss", "border_weights", "cross_entropy", "dice_ce_loss",
            "dice_loss", "focal_loss", "focal_tversky_loss", "generalized_dice_loss", "jaccard_loss", "overlap_counts",
            "trusted_values", "tversky_loss"]
-
-import sys                                                  # until medlearn.uncertainty has moved
-
-from medlearn.losses import entropy
-
-sys.modules["medlearn.losses.cross_entropy"] = entropy

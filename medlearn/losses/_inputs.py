@@ -8,34 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.base import validation
-from medlearn.base.labelled import check_logits_and_labels, look_at_values, trusted_values
+from medlearn.base.labelled import look_at_values
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import INTEGERS, check_finite, check_shape, check_tensor
+from medlearn.base.validation import INTEGERS, check_finite, check_number, check_shape, check_tensor
 
 ClassNumbers = Float[Tensor, "k"] | np.ndarray | Sequence[float]
 
 
-def check_pair(logits: Tensor, labels: Tensor, ignore_index: int | None) -> None:
-    """`check_logits_and_labels`, which takes what `torch.func` makes of tensors too."""
-    if isinstance(labels, Tensor) and look_at_values() and not has_values(labels):
-        with trusted_values():
-            check_logits_and_labels(logits, labels, ignore_index)
-    else:
-        check_logits_and_labels(logits, labels, ignore_index)
-
-
-def check_inputs(logits: Tensor, labels: Tensor, ignore_index: int | None) -> None:
-    """As `medlearn.uncertainty` still asks, in the words of its tests; to go when it asks the ground room."""
-    try:
-        check_pair(logits, labels, ignore_index)
-    except ValueError as error:
-        raise ValueError(str(error).replace("expected labels of", "expected")) from None
-
-
 def check_numbers(logits: Tensor, *, clue: Tensor) -> None:
     """Refuses NaN and +inf. They leave `clue`, a sum over the voxels, not finite; where it is, nobody looks further."""
-    if look_at_values() and has_values(clue) and not clue.isfinite().all():
+    if look_at_values(clue) and not clue.isfinite().all():
         if (wrong := logits.isnan() | logits.isposinf()).any():
             raise ValueError("logits: expected finite numbers (or -inf for a class ruled out), "
                              f"got {logits[wrong][0].item()}")
@@ -43,7 +25,7 @@ def check_numbers(logits: Tensor, *, clue: Tensor) -> None:
 
 def counted_logits(logits: Tensor, labels: Tensor, ignore_index: int | None) -> Tensor:
     """The logits, without NaN and +inf: those under an ignored label become 0, or their gradient would be NaN too."""
-    looks = look_at_values() and has_values(logits)
+    looks = look_at_values(logits)
     if looks and (clue := logits.detach().sum()).isfinite():
         return logits
     if ignore_index is not None:
@@ -53,16 +35,11 @@ def counted_logits(logits: Tensor, labels: Tensor, ignore_index: int | None) -> 
     return logits
 
 
-def check_number(name: str, value: float | np.number, **bounds: float) -> float:
-    """The ground room's, but for `torch.compile`: there a number that changes is a symbol, on which `math` breaks."""
-    return value if torch.compiler.is_compiling() else validation.check_number(name, value, **bounds)
-
-
 def class_numbers(name: str, values: Tensor | np.ndarray | Sequence[float]) -> Tensor:
     """One number of 0 or more for each class, as a tensor."""
     if isinstance(values, Tensor):
         check_tensor(name, values, dtype="integer" if values.dtype in INTEGERS else "float", shape="(K,)")
-        return check_finite(name, values, least=0) if look_at_values() and has_values(values) else values
+        return check_finite(name, values, least=0) if look_at_values(values) else values
     if not isinstance(values, Iterable):
         raise TypeError(f"{name}: expected one number for each class, got {values!r}")
     return torch.tensor([check_number(f"{name}[{k}]", value, least=0) for k, value in enumerate(values)])
@@ -74,11 +51,3 @@ def class_weights(name: str, weight: Tensor | np.ndarray | Sequence[float] | Non
         return None
     weight = class_numbers(name, weight).to(device=logits.device, dtype=accumulating(logits.dtype))
     return check_shape(name, weight, logits.shape[1:2], because=f"for {logits.shape[1]} classes")
-
-
-def has_values(*tensors: Tensor) -> bool:
-    """Inside `torch.func`'s transforms a tensor stands for others, and on the meta device for none: nobody can look."""
-    try:
-        return all(tensor.data_ptr() is not None and not tensor.is_meta for tensor in tensors)
-    except RuntimeError:                                    # there is no public question for it
-        return False

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from medlearn.base.labelled import has_values
 from medlearn.base.precision import accumulating
-from medlearn.losses._inputs import check_numbers, has_values
+from medlearn.base.private import graph_is_kept
+from medlearn.losses._inputs import check_numbers
 
 CPU_BLOCK, GPU_BLOCK = 1 << 16, 1 << 22     # voxels at a time: what stays in a cache; short sums also lose no digits
 LANES = 1024                                # partial sums a class on a GPU, where all voxels would queue for one place
@@ -96,7 +98,7 @@ class _SoftSums(torch.autograd.Function):
         if torch.is_grad_enabled() or d_p is not None or not has_values(b, c):
             dz = _slope(p, labels, a, b, c, d_p, ctx.ignore_index, ctx.squared, weight)
             return dz.to(ctx.dtype), None, None, None, None, None
-        dz = p.clone() if _graph_is_kept() else p
+        dz = p.clone() if graph_is_kept() else p
         with torch.autocast(p.device.type, enabled=False):      # it would halve the product below
             for i, v in _blocks(p):
                 q = dz[i, :, v]
@@ -180,12 +182,6 @@ def _log(p_y: Tensor, logits: Tensor, y: Tensor) -> Tensor:
         z = logits[image, :, voxel].to(p_y.dtype)
         log_p[image, voxel] = z.gather(1, y[image, voxel][:, None])[:, 0] - z.logsumexp(1)
     return log_p
-
-
-def _graph_is_kept() -> bool:
-    """Whether this backward pass may come again (`retain_graph=True`), so that the softmax must survive it."""
-    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)     # torch 2.5 and later
-    return asked is None or asked()
 
 
 def _plain(x: Tensor) -> Tensor:

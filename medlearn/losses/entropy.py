@@ -8,9 +8,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import check_choice
-from medlearn.losses._inputs import ClassNumbers, check_pair, check_number, class_weights, counted_logits
+from medlearn.base.validation import check_choice, check_number
+from medlearn.losses._inputs import ClassNumbers, class_weights, counted_logits
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -36,7 +37,7 @@ def cross_entropy(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"]
     >>> cross_entropy(torch.tensor([[0.2, 0.5, 0.3]]).log(), torch.tensor([0]))     # -ln 0.2
     tensor(1.6094)
     """
-    check_pair(logits, labels, ignore_index)
+    check_logits_and_labels(logits, labels, ignore_index)
     check_choice("reduction", reduction, REDUCTIONS)
     label_smoothing = check_number("label_smoothing", label_smoothing, least=0, most=1)
     logits = counted_logits(logits, labels, ignore_index)
@@ -58,9 +59,3 @@ def total_weight(labels: Tensor, weight: Tensor | None, ignore_index: int | None
         w = weight[labels if valid is None else labels.masked_fill(~valid, 0)]
         total = (w if valid is None else w * valid).sum()
     return total.to(dtype).clamp_min(torch.finfo(dtype).tiny)
-
-
-def check_reduction(reduction: str) -> None:
-    """As `medlearn.uncertainty` still asks; to go when it asks the ground room."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")

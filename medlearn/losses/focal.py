@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import check_choice
-from medlearn.losses._inputs import ClassNumbers, check_pair, check_number, class_weights, counted_logits
+from medlearn.base.validation import check_choice, check_number
+from medlearn.losses._inputs import ClassNumbers, class_weights, counted_logits
 from medlearn.losses.entropy import REDUCTIONS, total_weight
 
 NEARLY_ONE = -1e-3                  # of ln p; above it ln p / (p - 1) is its Taylor polynomial, to 1e-15
@@ -35,7 +36,7 @@ def focal_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *
     >>> focal_loss(torch.tensor([[0.9, 0.1]]).log(), torch.tensor([0]), gamma=2)    # 0.01 of the cross-entropy
     tensor(0.0011)
     """
-    check_pair(logits, labels, ignore_index)
+    check_logits_and_labels(logits, labels, ignore_index)
     check_choice("reduction", reduction, REDUCTIONS)
     gamma = check_number("gamma", gamma, least=0)
     logits = counted_logits(logits, labels, ignore_index)

@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.losses._inputs import ClassNumbers, check_pair, check_number, class_weights
+from medlearn.base.labelled import check_logits_and_labels
+from medlearn.base.validation import check_number
+from medlearn.losses._inputs import ClassNumbers, class_weights
 from medlearn.losses._one_pass import soft_sums
 
 
@@ -63,7 +65,7 @@ def overlap_counts(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"
     >>> counts.tp, counts.fp, counts.fn
     (tensor([[0.5000, 1.5000]]), tensor([[1.5000, 0.5000]]), tensor([[0.5000, 1.5000]]))
     """
-    check_pair(logits, labels, ignore_index)
+    check_logits_and_labels(logits, labels, ignore_index)
     return OverlapCounts(*soft_sums(logits, labels, ignore_index=ignore_index, squared=squared)[:3])
 
 
@@ -162,7 +164,7 @@ def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"],
     Errors: as `dice_loss`; ValueError for a negative lambda.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; Chen et al. 2021, arXiv:2102.04306. Chapter 3.
     """
-    check_pair(logits, labels, ignore_index)
+    check_logits_and_labels(logits, labels, ignore_index)
     lambda_dice = check_number("lambda_dice", lambda_dice, least=0)
     lambda_ce = check_number("lambda_ce", lambda_ce, least=0)
     weight = class_weights("weight", weight, logits)

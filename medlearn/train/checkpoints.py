@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medlearn.base.files import put_weights, read_tensors, write_tensors
 
 _PARTS = ("net", "best", "optimizer")
-_NAME = re.compile(r"step-(\d{8,})\.(safetensors|partial)")          # other files in the folder are not ours
+_NAME = re.compile(r"step-(\d{8,})(\.\d+)?\.(safetensors|partial)")          # other files in the folder are not ours
 _COMPILED = "_orig_mod."                                            # what torch.compile puts before a module's names
 
 

@@ -32,7 +32,7 @@ class Ensemble(nn.Module):
     each sees the samples in an order of its own::
 
         for seed, member in enumerate(ensemble.members):
-            fit(member, data, loss, Recipe(seed=seed))
+            fit(member, data, loss=loss, recipe=Recipe(seed=seed))
 
     Trained together, by the sum of their losses over the stream, they see the same batches, and differ in where they
     began alone. `folded(ensemble)` folds each member. `Ensemble.of(nets)` takes networks that exist already.
@@ -103,8 +103,8 @@ class Ensemble(nn.Module):
     def load(cls, path: str | PathLike, make: Callable[[], nn.Module]) -> Ensemble:
         r"""The ensemble that `save` wrote, on the CPU and in evaluation, with as many members; `make` as it was then.
 
-        Errors: ValueError for a file that is missing, damaged, or no ensemble, and for members of another construction
-        than `make` gives, with the first that is different.
+        Errors: FileNotFoundError where there is none; ValueError for a file that is damaged or no ensemble, and for
+        members of another construction than `make` gives, with the first that is different.
         """
         weights, facts = read_tensors(Path(path))
         if "members" not in facts:

@@ -76,7 +76,7 @@ def test_a_sheared_grid_has_a_volume_and_no_spacing(refused):
     grid = Grid((4, 4, 4), any_affine(1, perpendicular=False))
     assert grid.voxel_ml > 0
     with refused("affine: expected perpendicular axes, got a shear"):
-        grid.spacing_mm
+        assert grid.spacing_mm
     with refused("affine: expected perpendicular axes, got a shear"):
         as_spacing(grid, 3)
 

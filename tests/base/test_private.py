@@ -35,4 +35,4 @@ def test_notes_about_tensors_do_not_keep_them_alive():
 
 
 def test_apples_generator_has_a_name():
-    assert callable(getattr(torch.mps, "_get_default_mps_generator"))
+    assert callable(torch.mps._get_default_mps_generator)

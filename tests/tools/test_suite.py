@@ -17,7 +17,9 @@ def test_every_step_is_taken_and_one_failure_fails_all(monkeypatch, capfd):
 
 def test_the_steps_run_chapters_pages_notebooks_and_tests():
     commands = [" ".join(command) for command in suite.STEPS.values()]
-    assert commands[:3] == ["tools/execute.py", "tools/build.py", "tools/notebooks.py --check"]
+    assert commands[0].startswith("-m ruff check medlearn")
+    assert commands[1:4] == ["tools/execute.py", "tools/build.py", "tools/notebooks.py --check"]
     assert any("pytest tests" in command for command in commands)
+    assert any("pytest medlearn --doctest-modules" in command for command in commands)
     assert any("pytest book" in command and "--nbval" in command.split() for command in commands)  # not --nbval-lax
     assert "tools/suite.py" in (ROOT / "Makefile").read_text()

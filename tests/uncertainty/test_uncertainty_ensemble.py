@@ -150,17 +150,20 @@ def test_what_was_saved_comes_back(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["ensemble.safetensors"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "other", "absent"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "other"])
 def test_a_damaged_file_is_refused(tmp_path, refused, damage):
     path = tmp_path / "ensemble.safetensors"
     made().save(path)
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes({"cut": content[:-9], "other": b"no weights at all"}.get(damage, content))
-    if damage == "absent":
-        path.unlink()
     with refused("ensemble.safetensors is damaged or no checkpoint"):
         Ensemble.load(path, MAKERS["U-Net"])
+
+
+def test_a_missing_file_is_called_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.safetensors"):
+        Ensemble.load(tmp_path / "nowhere.safetensors", MAKERS["perceptron"])
 
 
 def test_a_file_of_another_construction_is_refused_by_name(tmp_path, refused):

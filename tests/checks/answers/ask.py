@@ -275,7 +275,7 @@ def all_voxels_in_one_pot(probabilities, masks, alpha):
 
 
 @wrong("ask.fnr_threshold", at="a volume")
-def two_axes_of_space(probabilities, masks, alpha):
+def two_axes_of_space_alone(probabilities, masks, alpha):
     missed = lambda t: (((probabilities < t) & masks).sum((1, 2)).double() / masks.sum((1, 2)).clamp_min(1)).flatten()
     keeps = lambda t: missed(t).sum() + 1 <= alpha * (len(missed(t)) + 1) + 1e-9
     return _largest([*probabilities[masks].unique().tolist(), math.inf], keeps)
