@@ -25,6 +25,16 @@ def kind_of(value: Any) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
+def as_tensor(name: str, array: np.ndarray | Tensor) -> Tensor:
+    """An array of a file as a tensor: whole numbers as int64, others as float32; a tensor as it is."""
+    if isinstance(array, Tensor):
+        return array
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected an array of numbers, got {getattr(array, 'dtype', kind_of(array))}")
+    wide = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float32}[array.dtype.kind]
+    return torch.from_numpy(np.array(array, dtype=wide, order="C"))     # files may be read-only, or big-endian
+
+
 def check_tensor(name: str, value: Tensor, *, dtype: str, shape: str = "", space: Sequence[int] = (2, 3)) -> Tensor:
     r"""Refuses what is no tensor of this kind, with these axes.
 

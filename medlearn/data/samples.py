@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from medlearn.base.validation import check_labels, check_shape, check_tensor, check_whole, kind_of
+from medlearn.base.validation import as_tensor, check_labels, check_shape, check_tensor, check_whole
 from medlearn.data.scan import standardise
 
 
@@ -25,18 +25,9 @@ def as_samples(images: np.ndarray | Tensor, labels: np.ndarray | Tensor, *, clas
     (torch.float32, [[0, 1], [1, 0]])
     """
     check_whole("classes", classes, least=2)
-    image, label = _tensor("images", images).to(torch.float32), _tensor("labels", labels)
+    image, label = as_tensor("images", images).to(torch.float32), as_tensor("labels", labels)
     if label.is_floating_point():
         raise TypeError(f"labels: expected whole numbers or bool, got {label.dtype}")
     check_tensor("images", image, dtype="float", shape="(N, C, *S)")
     check_shape("labels", label, (len(image), *image.shape[2:]), because=f"for images {tuple(image.shape)}")
     return TensorDataset(standardise(image), check_labels("labels", label.long(), classes=classes))
-
-
-def _tensor(name: str, array: np.ndarray | Tensor) -> Tensor:
-    if isinstance(array, Tensor):
-        return array
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected an array of numbers, got {getattr(array, 'dtype', kind_of(array))}")
-    wide = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float32}[array.dtype.kind]
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=wide))    # big-endian, read-only and turned arrays, too

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
 
-from medlearn.base.validation import check_labels, check_same, check_tensor, check_whole, kind_of
+from medlearn.base.validation import as_tensor, check_labels, check_same, check_tensor, check_whole, kind_of
 
 Labels = Integer[Tensor | np.ndarray, "b *s"] | Bool[Tensor | np.ndarray, "b *s"]
 Mask = Bool[Tensor | np.ndarray, "*s"]
@@ -29,7 +29,7 @@ def as_masks(prediction: Mask, target: Mask) -> list[np.ndarray]:
     """Two bool masks `(*S)` of one image and shape, as arrays on the CPU."""
     masks = []
     for name, mask in {"prediction": prediction, "target": target}.items():
-        mask = torch.from_numpy(mask.copy()) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
+        mask = as_tensor(name, mask) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             raise TypeError(f"{name}: expected a bool mask (*S), got {_kind(mask)}; labels == c is one of class c")
         if mask.ndim not in (2, 3):
@@ -48,12 +48,16 @@ def as_ids(name: str, value: Integer[Tensor | np.ndarray, "*s"]) -> Tensor:
 
 
 def _as_int64(name: str, value: Tensor | np.ndarray) -> Tensor:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biu":
-        return torch.from_numpy(np.array(value, dtype=np.int64, order="C"))     # files may be read-only, or big-endian
-    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex():
+    if not isinstance(value, (Tensor, np.ndarray)) or not _is_whole(value):
         raise TypeError(f"{name}: expected an integer tensor or array (B, *S), got {_kind(value)}; "
                         "logits.argmax(dim=1) is one")
-    return value.long()
+    return as_tensor(name, value).long()
+
+
+def _is_whole(value: Tensor | np.ndarray) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biu"
+    return not value.is_floating_point() and not value.is_complex()
 
 
 def _kind(value: object) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from medlearn.base.validation import (check_choice, check_finite, check_holds, check_labels, check_number, check_same,
+from medlearn.base.validation import (as_tensor, check_choice, check_finite, check_holds, check_labels, check_number, check_same,
                                       check_shape, check_tensor, check_whole, kind_of)
 
 IMAGE = torch.zeros(2, 1, 4, 4)
@@ -105,3 +105,17 @@ def test_what_does_not_go_together_is_refused(refused):
 
 def test_what_came_is_said():
     assert kind_of(IMAGE) == "torch.float32 of shape (2, 1, 4, 4)" and kind_of(None) == "NoneType"
+
+
+@pytest.mark.parametrize("dtype, wide", [("int16", torch.int64), ("uint8", torch.int64), (">i4", torch.int64),
+                                         ("float64", torch.float32), (">f4", torch.float32), ("bool", torch.bool)])
+def test_arrays_of_files_become_tensors(dtype, wide, refused):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    array.flags.writeable = False
+    for given in (array, array.T, array[:, ::-1]):
+        found = as_tensor("x", given)
+        assert found.dtype == wide and found.tolist() == given.tolist()
+    assert as_tensor("x", IMAGE) is IMAGE
+    for bad in (array.astype(complex), array.astype(str), [1, 2], None):
+        with refused("x: expected an array of numbers, got"):
+            as_tensor("x", bad)
