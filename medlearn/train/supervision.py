@@ -2,6 +2,7 @@ r"""A loss for networks that answer at several resolutions."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,18 +33,25 @@ def deep_supervision(loss: Loss, weights: Sequence[float] | None = None) -> Loss
         if not sum(weights):
             raise ValueError(f"weights: expected numbers of 0 or more, not all 0, got {weights}")
 
-    def supervised(logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
+    return _Supervised(loss, weights)
+
+
+@dataclass(frozen=True)
+class _Supervised:
+    """A class and no inner function, so that it can be pickled and sent to another process."""
+    loss: Loss
+    weights: list[float] | None
+
+    def __call__(self, logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
         if isinstance(logits, Tensor):
-            return loss(logits, labels)
+            return self.loss(logits, labels)
         if not isinstance(logits, (tuple, list)) or len(logits) == 0:
             raise ValueError(f"logits: expected a tensor, or a tuple of them, finest first, got {kind_of(logits)}")
-        shares = [0.5 ** i for i in range(len(logits))] if weights is None else weights
+        shares = [0.5 ** i for i in range(len(logits))] if self.weights is None else self.weights
         if len(shares) != len(logits):
             raise ValueError(f"logits: expected {len(shares)} levels, one for each weight, got {len(logits)}")
-        parts = [share * loss(z, resize_labels(labels, z.shape[2:])) for share, z in zip(shares, logits) if share]
+        parts = [share * self.loss(z, resize_labels(labels, z.shape[2:])) for share, z in zip(shares, logits) if share]
         return sum(parts) / sum(shares)
-
-    return supervised
 
 
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
