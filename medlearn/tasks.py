@@ -21,7 +21,7 @@ _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)      # torch stores them 
 
 
 def check_simplex(p: Float[Tensor, "..."], dim: int = 1) -> None:
-    r"""Refuses what is no point of the probability simplex: $p_c \ge 0$ and $\sum_c p_c = 1$ along `dim`.
+    r"""Refuses anything but a point of the probability simplex: $p_c \ge 0$ and $\sum_c p_c = 1$ along `dim`.
 
     Shapes: `p` any; `dim` is the axis of the classes, 1 in `(B, C, *S)`.
     The sum may miss 1 by $4 \epsilon \sqrt{C}$, with $\epsilon$ of the dtype: what rounding explains
@@ -269,7 +269,7 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
 
 
 def _check_map(name: str, map_: Tensor) -> None:
-    """Refuses what is no map of whole numbers of 0 or more, of one image `(*S)`."""
+    """Refuses anything but a map of whole numbers of 0 or more, of one image `(*S)`."""
     if isinstance(map_, Tensor) and map_.dtype in _UNSIGNED:
         raise TypeError(f"{name}: expected integers that torch computes with, got {kind_of(map_)}; give {name}.long()")
     check_tensor(name, map_, dtype="integer", shape="(*S)")

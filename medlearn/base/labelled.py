@@ -38,7 +38,7 @@ def look_at_values(*tensors: Tensor) -> bool:
 
 
 def check_logits_and_labels(logits: Tensor, labels: Tensor, ignore_index: int | None, *, name: str = "logits") -> None:
-    """Refuses what is no float `(B, K, *S)` with int64 labels `(B, *S)` in 0..K-1 (or `ignore_index`)."""
+    """Refuses anything but a float `(B, K, *S)` with int64 labels `(B, *S)` in 0..K-1 (or `ignore_index`)."""
     check_tensor(name, logits, dtype="float", shape="(B, K, *S)", space=(0, 1, 2, 3))
     check_tensor("labels", labels, dtype="int64", shape="(B, *S)", space=(0, 1, 2, 3))
     if logits.shape[1] < 2:

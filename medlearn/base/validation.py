@@ -36,7 +36,7 @@ def as_tensor(name: str, array: np.ndarray | Tensor) -> Tensor:
 
 
 def check_tensor(name: str, value: Tensor, *, dtype: str, shape: str = "", space: Sequence[int] = (2, 3)) -> Tensor:
-    r"""Refuses what is no tensor of this kind, with these axes.
+    r"""Refuses anything but a tensor of this kind, with these axes.
 
     `dtype`: "float", "int64", "integer" or "bool". `shape`: as the docstrings write it, `"(B, C, *S)"`: a letter for
     each axis and `*S` for axes of space, of which there are as many as `space` says; without one, any shape will do.
@@ -106,7 +106,7 @@ def check_labels(name: str, labels: Tensor, *, classes: int | None = None, ignor
 
 def check_number(name: str, value: float | np.number, *, least: float = -math.inf, most: float = math.inf,
                  above: float = -math.inf, below: float = math.inf, unit: str = "") -> float:
-    """Refuses what is no finite number from `least` to `most`, or between `above` and `below`, which are excluded."""
+    """Refuses anything but a finite number from `least` to `most`, or strictly between `above` and `below`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     # written out: `torch.compile` knows no math.isfinite of a number that changes
@@ -116,7 +116,7 @@ def check_number(name: str, value: float | np.number, *, least: float = -math.in
 
 
 def check_whole(name: str, value: int | np.integer, *, least: int = 0, most: float = math.inf) -> int:
-    """Refuses what is no whole number from `least` to `most`."""
+    """Refuses anything but a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a whole number, got {value!r}")
     if not least <= value <= most:
@@ -125,7 +125,7 @@ def check_whole(name: str, value: int | np.integer, *, least: int = 0, most: flo
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
-    """Refuses what is none of a few."""
+    """Refuses anything but a few choices."""
     if isinstance(value, bool) or value not in choices:
         raise ValueError(f"{name}: expected {_either(list(map(_quoted, choices)))}, got {value!r}")
     return value

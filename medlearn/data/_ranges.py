@@ -9,12 +9,12 @@ from medlearn.base.validation import check_number, check_whole
 
 
 def check_range(name: str, value: Sequence[Any], *, most: float = math.inf, above: float = -math.inf) -> None:
-    """Refuses what is no (lowest, highest) of numbers from 0, or above another bound, to `most`."""
+    """Refuses anything but a (lowest, highest) of numbers from 0, or above another bound, to `most`."""
     _in_order(name, value, lambda v: check_number(name, v, least=0, most=most, above=above))
 
 
 def check_whole_range(name: str, value: Sequence[Any], *, least: int) -> None:
-    """Refuses what is no (lowest, highest) of whole numbers from `least` on."""
+    """Refuses anything but a (lowest, highest) of whole numbers from `least` on."""
     _in_order(name, value, lambda v: check_whole(name, v, least=least))
 
 

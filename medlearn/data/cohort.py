@@ -90,8 +90,8 @@ class BrainCohort:
         r"""The subjects of these numbers, in this order.
 
         Shapes: as `Scan`; a subject is the same bit for bit in every batch, and on another device up to rounding.
-        No number gives an empty scan. Errors: ValueError for a number below 0, TypeError for what is no whole number.
-        Chapter 1.
+        No number gives an empty scan. Errors: ValueError for a number below 0, TypeError for anything but a whole
+        number. Chapter 1.
         """
         if isinstance(indices, str) or not isinstance(indices, Iterable):
             raise TypeError(f"indices: expected whole numbers in a row, got {kind_of(indices)}")

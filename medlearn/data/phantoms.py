@@ -43,8 +43,8 @@ class Ellipses:
     Units: mm from the middle of the image, x and y along its array axes; degrees from x towards y; values as wished:
     in `shepp_logan` they are attenuation in units of water's, so `MU_WATER_PER_MM` times an image is in 1/mm.
     No ellipse is a phantom of zeros, no phantom an empty batch.
-    Errors: TypeError for what is no float tensor, ValueError for shapes that do not belong together, an axis that is
-    not positive, NaN. Chapter 9.
+    Errors: TypeError for anything but a float tensor, ValueError for shapes that do not belong together, an axis that
+    is not positive, NaN. Chapter 9.
     """
 
     value: Float[Tensor, "b n"]
@@ -193,8 +193,8 @@ def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float | np.number, *,
     With ten or more in a cell of the scanner's resolution speckle is fully developed; with few it is K-distributed.
     Where the echo is 0 there is none. An empty batch gives an empty answer.
     Drawn on the generator's device, so a CPU generator gives the same scatterers to an image on a GPU.
-    Errors: TypeError for what is no float tensor, or without a generator; ValueError for other axes, an echo below 0
-    or not finite, a density outside 1e-6..1e6.
+    Errors: TypeError for anything but a float tensor, or without a generator; ValueError for other axes, an echo below
+    0 or not finite, a density outside 1e-6..1e6.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; few scatterers, Jakeman and Pusey 1976,
     doi:10.1109/TAP.1976.1141451. Chapter 11.
     """

@@ -101,9 +101,9 @@ def standardise(image: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
 
     Shapes: as the `image`. Units: none left, which is why physical noise has to be added before.
     A constant channel becomes zeros, whatever the constant; no image gives none.
-    Errors: TypeError for what is no float tensor; ValueError for other axes than two or three of space, NaN, and for
-    values further apart than 1e15, of which one is no intensity but what a file fills gaps with: put the background's
-    there.
+    Errors: TypeError for anything but a float tensor; ValueError for other axes than two or three of space, NaN, and
+    for values further apart than 1e15, of which one is no intensity but what a file fills gaps with: put the
+    background's there.
     Chapter 1.
 
     >>> standardise(torch.tensor([[[[1.0, 3.0]], [[7.0, 7.0]]]])).flatten()

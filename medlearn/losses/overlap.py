@@ -37,7 +37,7 @@ class OverlapCounts:
         r"""$1 - \mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$ of each image and class.
 
         Shapes: `(B, K)`. Units: none, 0..1. `alpha_fp` is what a false alarm costs and `beta_fn` what a miss does;
-        `smooth` is added to twice what stands above and below the line. Where tp, fp and fn are all 0, it is 0.
+        `smooth` is added to twice the numerator and twice the denominator. Where tp, fp and fn are all 0, it is 0.
         Errors: ValueError for one of the three below 0.
         Source: Salehi et al. 2017, eq. 4, doi:10.1007/978-3-319-67389-9_44. Chapter 3.
 
@@ -75,9 +75,9 @@ def dice_loss(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,
     r"""The mean of $1 - 2\,\mathrm{tp} / (2\,\mathrm{tp} + \mathrm{fp} + \mathrm{fn})$: Tversky at one half.
 
     Shapes: logits `(B, K, *S)`, labels `(B, *S)`, a scalar: the mean over images and classes. Units: none, 0..1.
-    `smooth` is added above and below the line; `include_background=False` leaves out class 0; `batch` sums the counts
-    over the batch before it divides; `squared` has $\sum p^2$ in the denominator instead of $\sum p$; `weight`, one
-    number for each of the K classes, multiplies their losses before the mean over classes is taken.
+    `smooth` is added to numerator and denominator; `include_background=False` leaves out class 0; `batch` sums the
+    counts over the batch before it divides; `squared` has $\sum p^2$ in the denominator instead of $\sum p$; `weight`,
+    one number for each of the K classes, multiplies their losses before the mean over classes is taken.
     As they stand the options give MONAI's `DiceLoss` (softmax, one-hot); `include_background=False` with `batch` as
     its plan has it gives nnU-Net's, which is smaller by 1; `batch=True, squared=True` gives TransUNet's.
     A class that is neither in the truth nor in the answer has loss 0; one that is in the answer only, 1 (to within

@@ -46,8 +46,8 @@ def summarise(values: Float[Tensor, "*n"]) -> Summary:
     r"""The `Summary` of a metric's values, such as `summarise(counts.dice[:, 2])` for class 2 over a batch.
 
     Shapes: any. NaN is undefined and left out, and how many there were is said; an infinity counts.
-    No value gives NaN over 0 cases. Errors: TypeError for what is no float tensor; ValueError for minus infinity, which
-    no metric is. Chapter 5.
+    No value gives NaN over 0 cases. Errors: TypeError for anything but a float tensor; ValueError for minus infinity,
+    which no metric is. Chapter 5.
     """
     check_tensor("values", values, dtype="float")
     check_holds("values", values, ~values.isneginf(), expected="numbers, inf or NaN")

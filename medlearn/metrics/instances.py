@@ -112,7 +112,7 @@ def panoptic_quality_per_class(prediction: InstanceSet, target: InstanceSet, *,
     r"""`panoptic_quality` of each class that is present on either side; a class that neither has is left out.
 
     Kirillov's PQ of a cohort is the mean over classes of the pooled value of each. Two empty sets give `{}`.
-    Errors: TypeError for what is no `InstanceSet`, else as `panoptic_quality`. Chapter 1.
+    Errors: TypeError for anything but an `InstanceSet`, else as `panoptic_quality`. Chapter 1.
     """
     for name, things in {"prediction": prediction, "target": target}.items():
         if not isinstance(things, InstanceSet):

@@ -139,7 +139,7 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
     $(|\{a : d(a, B) \le \tau\}| + |\{b : d(b, A) \le \tau\}|) / (|A| + |B|)$, counted in voxels or in area.
     Units: none, 0..1; `tolerance_mm` is what two experts would differ by. A distance that equals it is within it, to
     a millionth of it: headers hold their spacing in float32. One mask empty: 0. Both empty: NaN.
-    Errors: TypeError for what is no number; ValueError for a tolerance that is not finite or below 0.
+    Errors: TypeError for anything but a number; ValueError for a tolerance that is not finite or below 0.
     Source: Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
     """
     check_number("tolerance_mm", tolerance_mm, least=0)

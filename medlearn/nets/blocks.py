@@ -128,8 +128,8 @@ def cut(x: Float[Tensor, "b c ..."], like: Float[Tensor, "b d *s"]) -> Float[Ten
 def dropout_of_levels(dropout: float | Sequence[float], levels: int) -> nn.ModuleList:
     r"""A dropout for each level, the finest first; one number is the coarsest level's, and the others have 0.
 
-    Errors: ValueError for another number of probabilities than levels, or one outside 0..1; TypeError for what is no
-    number. Chapter 5.
+    Errors: ValueError for another number of probabilities than levels, or one outside 0..1; TypeError for anything but
+    a number. Chapter 5.
     """
     one = isinstance(dropout, str) or not isinstance(dropout, Sequence)
     probabilities = [0.0] * (levels - 1) + [dropout] if one else list(dropout)
@@ -168,7 +168,7 @@ def check_probability(name: str, p: float) -> float:
 
 def check_image(image: Tensor, in_channels: int, dim: int, *, weight: Tensor | None = None,
                 name: str = "image") -> None:
-    """Refuses what is no float image `(B, in_channels, *S)` with `dim` axes of space, each of a voxel or more.
+    """Refuses anything but a float image `(B, in_channels, *S)` with `dim` axes of space, each of a voxel or more.
 
     `weight` is one of the network's, whose dtype the image must have.
     """

@@ -22,8 +22,8 @@ class ReceptiveField:
     r"""What an output voxel sees along each axis: `size` voxels around $\mathrm{offset} + \mathrm{jump} \cdot o$ for output $o$.
 
     Units: voxels of the input. `jump` is the step of the window from one output voxel to the next. It is 0 where the
-    window does not move because every output sees the whole image. Where it takes turns standing still and leaping, as
-    behind an upsampling, `size` is the largest, and `jump` and `offset` are means. Chapter 4.
+    window does not move because every output sees the whole image. Behind an upsampling neighbours may share a window
+    before it moves on: `size` is then the largest window, and `jump` and `offset` are means. Chapter 4.
     """
 
     size: tuple[int, ...]
@@ -54,7 +54,7 @@ def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int]
     use it: what is said here of such a network is its wiring, and no bound on what it knows.
     The module itself stays as it is; what it computes from the *values* of the image, as an index or a mask, is seen for
     an image of ones. Nothing seen gives a mask of false.
-    Errors: TypeError for what is no module; ValueError for a shape that is none, an output that is no `(1, K, *O)`
+    Errors: TypeError for anything but a module; ValueError for a shape that is none, an output that is no `(1, K, *O)`
     with the input's number of axes, a place outside of it, a dilated max pooling. Chapter 4.
     """
     probe = _Probe(module, input_shape, output)

@@ -56,6 +56,6 @@ def over_image(value: Tensor, image: Tensor) -> Tensor:
 
 
 def check_image(name: str, image: Tensor, *, least: float = -math.inf, hint: str = "") -> Tensor:
-    """Refuses what is no finite float image `(B, C, *S)`, and values below the least one, with a hint."""
+    """Refuses anything but a finite float image `(B, C, *S)`, and values below the least one, with a hint."""
     check_tensor(name, image, dtype="float", shape="(B, C, *S)")
     return check_finite(name, image, least=least, hint=hint)

@@ -44,7 +44,7 @@ def hu_to_attenuation(image_hu: Float[Tensor, "..."],
 
     Shapes: any. Units: `image_hu` in HU, `mu_water_per_mm` and the answer in 1/mm. Below -1000 HU, which only noise is,
     attenuation is negative. Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for NaN, values outside -1500..40000 HU (such as the
+    Errors: TypeError for anything but a float tensor; ValueError for NaN, values outside -1500..40000 HU (such as the
     padding beyond the field of view), and for an image that varies by less than 20 HU about 0, which is one in other
     units.
     Source: Hounsfield 1973, doi:10.1259/0007-1285-46-552-1016; 0.0193/mm, Hubbell and Seltzer 1995, NISTIR 5632.
@@ -63,8 +63,8 @@ def attenuation_to_hu(mu_per_mm: Float[Tensor, "..."],
     r"""$\mathrm{HU} = 1000 \, (\mu - \mu_w) / \mu_w$, back from attenuation to Hounsfield units.
 
     Shapes: any. Units: `mu_per_mm` and `mu_water_per_mm` in 1/mm, the answer in HU. Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for NaN, values beyond 5/mm either way (no body has that),
-    water outside 0.001..1 per mm.
+    Errors: TypeError for anything but a float tensor; ValueError for NaN, values beyond 5/mm either way (no body has
+    that), water outside 0.001..1 per mm.
     Source: as `hu_to_attenuation`. Chapter 9.
     """
     _check_float("mu_per_mm", mu_per_mm, most=LARGEST_MU_PER_MM, least=-LARGEST_MU_PER_MM,
@@ -80,8 +80,8 @@ def expected_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage) -> Floa
 
     Shapes: the first axis of `line_integrals` is the batch; `i0` is one number or one for each image.
     Units: photons in each ray; line integrals have none. An empty batch gives an empty answer.
-    Errors: TypeError for what is no float tensor; ValueError for NaN, line integrals beyond 50 either way (an image in
-    HU was projected, or one in 1/cm with a pixel in mm), an `i0` that is not above 0 and at most 1e12.
+    Errors: TypeError for anything but a float tensor; ValueError for NaN, line integrals beyond 50 either way (an image
+    in HU was projected, or one in 1/cm with a pixel in mm), an `i0` that is not above 0 and at most 1e12.
     Source: Beer 1852, doi:10.1002/andp.18521620505. Chapter 9.
 
     >>> expected_counts(torch.tensor([[0.0, 1.0]]), 1000.0)
@@ -121,7 +121,7 @@ def log_transform(counts: Float[Tensor, "b *s"], i0: PerImage, *, electronic_sd:
     A starved ray, with less than one photon, has no logarithm. It is read as if half a photon had come, the largest
     line integral that can be told, and its variance is infinite: `weighted_least_squares` then gives it no weight,
     while `fbp` makes a streak of it. An empty batch gives empty answers.
-    Errors: TypeError for what is no float tensor; ValueError for NaN, an `i0` or an `electronic_sd` that
+    Errors: TypeError for anything but a float tensor; ValueError for NaN, an `i0` or an `electronic_sd` that
     `photon_counts` refuses, counts below 0 that no electronic noise explains (ten standard deviations of it).
     Source: Macovski 1983, Medical Imaging Systems, ch. 3; Thibault et al. 2006, doi:10.1117/12.660281. Chapter 9.
     """
@@ -144,7 +144,7 @@ def poisson_nll(expected: Float[Tensor, "*s"], counts: Float[Tensor, "*s"]) -> F
     counted, also at $\bar N = 0$, where the value is 0. Computed in float32 or better, from 10 counts on as
     $N (\delta - \ln(1 + \delta))$ with $\delta = \bar N / N - 1$, and $\ln N! - N \ln N + N$ by Stirling's series: of
     the terms above, millions each, float32 would leave no digit behind the point. Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for shapes that differ, NaN, negative counts or means,
+    Errors: TypeError for anything but a float tensor; ValueError for shapes that differ, NaN, negative counts or means,
     and a mean of 0 where photons were counted, which cannot be.
     Source: Lange and Carson 1984, J Comput Assist Tomogr 8:306-316. Chapter 9.
     """
@@ -171,7 +171,7 @@ def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[
 
     Shapes: `line_integrals`, `measured` and `variance` alike, any. The last two are those of `log_transform`; a ray of
     infinite variance counts for nothing, and has no gradient. Units: none; the `.mean()` is a loss. Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for shapes that differ, NaN, a variance that is not
+    Errors: TypeError for anything but a float tensor; ValueError for shapes that differ, NaN, a variance that is not
     positive.
     Source: Sauer and Bouman 1993, doi:10.1109/78.193196. Chapter 9.
     """

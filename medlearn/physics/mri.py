@@ -26,9 +26,9 @@ def spoiled_gradient_echo(proton_density: Numbers, *, t1_ms: Numbers, t2star_ms:
     Units: the times `t1_ms`, `t2star_ms`, `tr_ms` (repetition) and `te_ms` (echo) in ms, `flip_deg` in degrees, the
     signal in those of `proton_density`. Half precision is computed in float32 and given back as half.
     Empty tensors give an empty tensor.
-    Errors: TypeError for what is no number or float tensor; ValueError for a negative proton density, times that are
-    not positive, a T1 below 5 ms (which is one in seconds), an echo after the repetition, a flip angle outside 0..180,
-    or what is not finite.
+    Errors: TypeError for anything but a number or float tensor; ValueError for a negative proton density, times that
+    are not positive, a T1 below 5 ms (which is one in seconds), an echo after the repetition, a flip angle outside
+    0..180, or what is not finite.
     Source: Ernst and Anderson 1966, doi:10.1063/1.1719961; Haase et al. 1986, doi:10.1016/0022-2364(86)90433-6.
     Chapter 10.
 
@@ -107,7 +107,7 @@ def to_kspace(image: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Com
 
     Shapes: `(B, C, *S)` with two or three axes of space. Units: the image's; the transform is unitary, so noise has the
     same standard deviation on both sides. float64 gives complex128, all else complex64. No image gives none.
-    Errors: TypeError for what is no float or complex tensor, ValueError for other axes, NaN or infinity.
+    Errors: TypeError for anything but a float or complex tensor, ValueError for other axes, NaN or infinity.
     Source: Brown et al. 2014, ch. 9, doi:10.1002/9781118633953. Chapter 10.
     """
     return _centred(torch.fft.fftn, image, _space("image", image))
@@ -158,7 +158,7 @@ def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma
     one for each image. Units: `sigma` is in the signal's, and the same in k-space and in the image (`to_kspace`).
     An empty signal gives an empty signal; sigma 0 gives the signal. `generator`: as `rician_noise`; the magnitude of an
     image's complex noise is its `rician_noise`. float64 gives complex128, all else complex64.
-    Errors: TypeError for what is no float or complex tensor; ValueError for NaN, a sigma that is negative or not
+    Errors: TypeError for anything but a float or complex tensor; ValueError for NaN, a sigma that is negative or not
     finite, a wrong number of generators.
     Source: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 10.
     """
@@ -188,7 +188,7 @@ def sum_of_squares(coils: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -
     Shapes: coils `(B, C, *S)`, image `(B, 1, *S)`. Units: the signal's.
     With noise of $\sigma$ in each coil, $M^2/\sigma^2$ is non-central $\chi^2$ with 2C degrees of freedom and
     $\sum_c |S_c|^2/\sigma^2$; one coil gives Rice. The gradient at 0 is 0. No image gives none.
-    Errors: TypeError for what is no float or complex tensor; ValueError for other axes, no coil, NaN or infinity.
+    Errors: TypeError for anything but a float or complex tensor; ValueError for other axes, no coil, NaN or infinity.
     Source: Roemer et al. 1990, doi:10.1002/mrm.1910160203; Constantinides et al. 1997,
     doi:10.1002/mrm.1910380524. Chapter 10.
     """
@@ -208,8 +208,8 @@ def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: PerImage, *,
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours. The noise is
     drawn on the generator's device, so a CPU generator gives the same noise to an image on a GPU. Half precision is
     computed in float32, where the squares have room.
-    Errors: TypeError for what is no float tensor; ValueError for a magnitude below 0 (a standardised image: add noise
-    before standardising it) or not finite, a sigma that is negative or not finite, a wrong number of generators.
+    Errors: TypeError for anything but a float tensor; ValueError for a magnitude below 0 (a standardised image: add
+    noise before standardising it) or not finite, a sigma that is negative or not finite, a wrong number of generators.
     Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 10.
     """
     check_tensor("magnitude", magnitude, dtype="float")

@@ -31,7 +31,7 @@ def noise_power_spectrum(noise: Float[Tensor, "b c *s"], pixel_mm: Number | Grid
     image's squared times mm^d, so HU^2 mm^2 in a slice. Its integral over all frequencies is the
     variance; white noise is flat, at its variance times the pixel's area.
     `noise` is what is left after the signal is taken away, as the difference of two scans divided by $\sqrt 2$.
-    Errors: TypeError for what is no float tensor; ValueError for other axes, NaN, no image, a pixel outside
+    Errors: TypeError for anything but a float tensor; ValueError for other axes, NaN, no image, a pixel outside
     0.001..100 mm, a grid of another shape or with voxels of unequal edges.
     Source: Siewerdsen et al. 2002, doi:10.1118/1.1513158. Chapter 9.
     """

@@ -32,8 +32,8 @@ WINDOWS = {
 def pixel_width(pixel_mm: Number | Grid, shape: Sequence[int] = ()) -> float:
     r"""The width in mm of pixels that are as wide as high; of a grid, which has to have this shape, its own.
 
-    Of a volume it is that of the first two axes. Errors: TypeError for what is no number; ValueError for one outside
-    0.001..100 mm, a grid of another shape, or whose pixels are not square. Chapter 9.
+    Of a volume it is that of the first two axes. Errors: TypeError for anything but a number; ValueError for one
+    outside 0.001..100 mm, a grid of another shape, or whose pixels are not square. Chapter 9.
 
     >>> pixel_width(Grid.from_spacing((64, 64), (0.5, 0.5)), (64, 64))
     0.5
@@ -163,7 +163,7 @@ def ramp_filter(sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Flo
 
     Shapes: as the `sinogram`. Units: the sinogram's, in steps of a detector. Built from h and not from $|f|$, whose
     zero at f = 0 would darken the whole image; zeros are added so that the ends do not meet. No sinogram gives none.
-    Errors: TypeError for what is no float tensor, ValueError for other axes and a window not in `WINDOWS`.
+    Errors: TypeError for anything but a float tensor, ValueError for other axes and a window not in `WINDOWS`.
     Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 9.
     """
     check_tensor("sinogram", sinogram, dtype="float", shape="(B, C, V, D)")

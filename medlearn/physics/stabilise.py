@@ -22,7 +22,7 @@ def anscombe(counts: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
 
     Shapes: `counts` of any. Units: photons in, none out. To 1 % from a mean of 4 counts on, not below.
     Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for counts below 0, NaN.
+    Errors: TypeError for anything but a float tensor; ValueError for counts below 0, NaN.
     Source: Anscombe 1948, doi:10.1093/biomet/35.3-4.246. Chapter 9.
 
     >>> anscombe(torch.tensor([0.0, 100.0]))
@@ -39,7 +39,7 @@ def inverse_anscombe(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     since the mean of a root is not the root of the mean. Right to 1e-5 counts, from a table of that sum and, above
     64 counts, $(z/2)^2 - 1/8$. At $z \le 2\sqrt{3/8}$, the mean of no photons at all, it is 0. Differentiable. Empty
     gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for NaN, or z below 0, which no count has.
+    Errors: TypeError for anything but a float tensor; ValueError for NaN, or z below 0, which no count has.
     Source: Makitalo and Foi 2011, eq. 4, doi:10.1109/TIP.2010.2056693. Chapter 9.
     """
     _check("z", z, least=0)
@@ -55,7 +55,7 @@ def log_speckle(envelope: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     r"""$z = \ln r$: of full speckle, with a standard deviation of $\pi / \sqrt{24} = 0.641$ whatever its mean.
 
     Shapes: any. Units: the envelope's amplitude in, none out. Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for an envelope that is not positive, NaN.
+    Errors: TypeError for anything but a float tensor; ValueError for an envelope that is not positive, NaN.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; Goodman 2007, Speckle Phenomena in Optics, ch. 3.
     Chapter 11.
     """
@@ -68,7 +68,7 @@ def inverse_log_speckle(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     r"""The mean amplitude $\bar r = e^{z + (\gamma - \ln(4 / \pi)) / 2}$ with $z = E[\ln r]$, for Rayleigh's law.
 
     Shapes: any. Units: amplitude out. $e^z$ alone would be 15 % too low. Empty gives empty.
-    Errors: TypeError for what is no float tensor; ValueError for NaN.
+    Errors: TypeError for anything but a float tensor; ValueError for NaN.
     Source: as `log_speckle`; $\gamma$ is Euler's constant. Chapter 11.
     """
     _check("z", z)

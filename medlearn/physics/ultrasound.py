@@ -116,7 +116,7 @@ def envelope(rf: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
 
     Shapes: as the echo, depth first. Units: the echo's. Of independent scatterers of sd $\sigma$ it is Rayleigh with
     $\sigma$. The gradient at 0 is 0. No image gives none.
-    Errors: TypeError for what is no float tensor, ValueError for other axes, NaN or infinity.
+    Errors: TypeError for anything but a float tensor, ValueError for other axes, NaN or infinity.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
     """
     check_image("rf", rf)

@@ -31,7 +31,7 @@ class FolderLock:
 
     What a killed process left behind is taken over. Whether a process on another host still lives cannot be seen: it
     loses the folder, with a warning, and notices before it writes again (`check`).
-    Errors: ValueError for what is no folder, or cannot be written; RuntimeError where another training is at work.
+    Errors: ValueError for anything but a folder that can be written; RuntimeError where another training is at work.
     """
 
     def __init__(self, folder: Path):

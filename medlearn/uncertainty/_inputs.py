@@ -12,12 +12,12 @@ from medlearn.base.validation import check_finite, check_holds, check_same, chec
 
 
 def check_numbers(name: str, value: Tensor) -> None:
-    """Refuses what is no float tensor of finite numbers."""
+    """Refuses anything but a float tensor of finite numbers."""
     check_finite(name, check_tensor(name, value, dtype="float"))
 
 
 def check_variances(name: str, value: Tensor, *, like: Tensor) -> None:
-    """Refuses what is no finite variance of 0 or more for each number of another tensor."""
+    """Refuses anything but a finite variance of 0 or more for each number of another tensor."""
     check_same(name, check_tensor(name, value, dtype="float"), like=like)
     check_finite(name, value, least=0, hint="A network that predicts log-variances needs .exp() here")
 
@@ -42,19 +42,19 @@ def check_probabilities(probabilities: Tensor, *, axes_before: int = 0) -> None:
 
 
 def check_log_variance(log_variance: Tensor, *, like: Tensor) -> None:
-    """Refuses what is no log-variance for each number of another tensor. Beyond +-80 float32 loses its exponential."""
+    """Refuses anything but a log-variance for each number of another tensor. Beyond +-80 its exponential is lost."""
     check_same("log_variance", check_tensor("log_variance", log_variance, dtype="float"), like=like)
     check_finite("log_variance", log_variance, least=-80, most=80)
 
 
 def check_samples(samples: int) -> None:
-    """Refuses what is no even number of samples: they are drawn in pairs."""
+    """Refuses anything but an even number of samples: they are drawn in pairs."""
     if check_whole("samples", samples, least=2) % 2:
         raise ValueError(f"samples: expected an even number, since they come in pairs, got {samples}")
 
 
 def check_generator(generator: Generator) -> None:
-    """Refuses what is no generator of random numbers."""
+    """Refuses anything but a generator of random numbers."""
     if not isinstance(generator, Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
 

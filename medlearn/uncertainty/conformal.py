@@ -40,7 +40,7 @@ def conformal_quantile(scores: Float[Tensor, "n"], alpha: float) -> float:
     Shapes: one score a case, `(n,)`. The score of one more case is not above it with probability at least $1 - \alpha$,
     and if there are no ties at most $1 - \alpha + 1/(n + 1)$.
     Too few cases, $n < 1/\alpha - 1$, give infinity: every answer is in the set, and that is all that can be promised.
-    Errors: TypeError for what is not float; ValueError for another shape, NaN, an `alpha` not between 0 and 1.
+    Errors: TypeError for anything but float tensors; ValueError for another shape, NaN, an `alpha` not between 0 and 1.
     Source: Vovk et al. 2005, doi:10.1007/b106715; Angelopoulos and Bates 2023, doi:10.1561/2200000101. Chapter 13.
     """
     check_cases("scores", scores)
@@ -95,8 +95,8 @@ def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape
                     sigma: Float[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
     r"""$|y - \mu|$, or with a predicted `sigma` $|y - \mu| / \sigma$, for `conformal_quantile`.
 
-    Shapes: all `(*shape)`. Units: the answer's, or none. Errors: TypeError for what is not float; ValueError for shapes
-    that do not belong together, NaN, a sigma that is not above 0. Source: Lei et al. 2018,
+    Shapes: all `(*shape)`. Units: the answer's, or none. Errors: TypeError for anything but float tensors; ValueError
+    for shapes that do not belong together, NaN, a sigma that is not above 0. Source: Lei et al. 2018,
     doi:10.1080/01621459.2017.1307116. Chapter 13.
     """
     _check_regression(mean, sigma)

@@ -39,7 +39,7 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 
     The generator draws a seed for each pass; torch's own generators are left as they were.
     Without gradients. An empty batch gives empty answers.
     Errors: ValueError for a network without active dropout, or whose answer none reaches, and for less than one pass;
-    TypeError for what is no network, image, or generator, and for a network whose answer is no tensor.
+    TypeError for anything but a network, image, or generator, and for a network whose answer is no tensor.
     Source: Gal and Ghahramani 2016, arXiv:1506.02142. Chapter 13.
     """
     _check(net, image, passes, generator)

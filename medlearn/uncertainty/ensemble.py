@@ -55,7 +55,7 @@ class Ensemble(nn.Module):
     def of(cls, nets: Iterable[nn.Module]) -> Ensemble:
         r"""The ensemble of networks that exist already, trained ones say: they are its members, and no copies.
 
-        Errors: as for members that `make` makes; TypeError for what is no network.
+        Errors: as for members that `make` makes; TypeError for anything but a network.
 
         >>> Ensemble.of([nn.Linear(3, 2), nn.Linear(3, 2)])(torch.zeros(5, 3)).shape
         torch.Size([2, 5, 2])

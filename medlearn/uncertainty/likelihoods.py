@@ -27,7 +27,7 @@ def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"]
 
     Shapes: `(B, 2K, *S)` to two of `(B, K, *S)`, views of it. Units: the answer's, and the logarithm of their square.
     A log-variance may be any number, so nothing keeps a variance above 0 but the exponential.
-    Errors: TypeError for what is not float; ValueError for no axis of channels or an odd number of them.
+    Errors: TypeError for anything but float tensors; ValueError for no axis of channels or an odd number of them.
     Source: Kendall and Gal 2017, sec. 3.1, arXiv:1703.04977. Chapter 12.
     """
     check_tensor("output", output, dtype="float")
@@ -48,8 +48,8 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
     `beta` multiplies each loss by $\sigma^{2\beta}$, through which no gradient flows. At 0 it is the likelihood, whose
     gradient $(\mu - y) / \sigma^2$ makes the mean learn slowly where the variance is large. At 1 the mean learns as
     from the squared error; its authors advise 0.5. Unless it is 0 the value is no likelihood.
-    The mean over no number is 0. Errors: TypeError for what is not float; ValueError for shapes that do not belong
-    together, NaN, a log-variance outside -80..80, a `beta` outside 0..1.
+    The mean over no number is 0. Errors: TypeError for anything but float tensors; ValueError for shapes that do not
+    belong together, NaN, a log-variance outside -80..80, a `beta` outside 0..1.
     Source: Nix and Weigend 1994, doi:10.1109/ICNN.1994.374138; `beta`: Seitzer et al. 2022, arXiv:2203.09168.
     Chapter 12.
     """

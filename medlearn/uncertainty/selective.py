@@ -48,7 +48,7 @@ def risk_coverage(uncertainty: Float[Tensor, "n"], error: Float[Tensor, "n"]) ->
     Shapes: one number a case, `(n,)`. Units: any; the error may be 0 and 1, or $1 - $ Dice.
     Cases of equal uncertainty come in no order, so each counts with their mean error: the curve is the mean over all
     orders, and that in which the cases were given does not matter.
-    Errors: TypeError for what is not float; ValueError for no case, shapes that do not belong together, NaN.
+    Errors: TypeError for anything but float tensors; ValueError for no case, shapes that do not belong together, NaN.
     Source: El-Yaniv and Wiener 2010, JMLR 11:1605-1641; Geifman and El-Yaniv 2017, arXiv:1705.08500. Chapter 13.
     """
     check_cases("uncertainty", uncertainty)
@@ -68,7 +68,8 @@ def referral(uncertainty: Float[Tensor, "n"], fraction: float) -> Bool[Tensor, "
 
     Shapes: one number a case, `(n,)`. So at least the fraction `fraction` is referred, more if there are ties, and the
     order of the cases does not matter; 0 refers none. No case gives none.
-    Errors: TypeError for what is not float; ValueError for another shape, NaN, a fraction outside 0..1. Chapter 13.
+    Errors: TypeError for anything but float tensors; ValueError for another shape, NaN, a fraction outside 0..1.
+    Chapter 13.
 
     >>> referral(torch.tensor([0.1, 0.9, 0.4]), 0.3)
     tensor([False,  True, False])

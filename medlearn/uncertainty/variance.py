@@ -35,8 +35,8 @@ def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m
     Shapes: the M members first, `(M, *shape)`; each part is `(*shape)`. Units: the answer's, squared.
     The members are all there are, so the variance of their means divides by M. One member disagrees with nobody:
     its epistemic part is 0, which says that it cannot be known and not that it is small.
-    Computed in float32 or better. Errors: TypeError for what is not float; ValueError for no member, shapes or devices
-    that do not belong together, a negative variance, NaN or infinite numbers.
+    Computed in float32 or better. Errors: TypeError for anything but float tensors; ValueError for no member, shapes or
+    devices that do not belong together, a negative variance, NaN or infinite numbers.
     Source: Kendall and Gal 2017, arXiv:1703.04977; Lakshminarayanan et al. 2017, sec. 2.4,
     arXiv:1612.01474. Chapter 12.
     """
@@ -52,8 +52,8 @@ def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
     It is `total_variance` of a label that is 1 for its class and else 0: its mean is $p$ and its variance $p (1 - p)$.
     Shapes: the M members first, `(M, B, K, *S)`; each part is `(B, K, *S)`. Units: none, 0..1/4.
     Sum over the classes for one number a voxel. One member: as `total_variance`.
-    Errors: TypeError for what is not float; ValueError for no member, another number of axes, or probabilities outside
-    0..1 or that do not sum to 1 over the classes.
+    Errors: TypeError for anything but float tensors; ValueError for no member, another number of axes, or probabilities
+    outside 0..1 or that do not sum to 1 over the classes.
     Source: Depeweg et al. 2018, arXiv:1710.07283; Kwon et al. 2020, doi:10.1016/j.csda.2019.106816. Chapter 12.
     """
     check_members("probabilities", probabilities)
