@@ -98,7 +98,7 @@ class _SoftSums(torch.autograd.Function):
         if torch.is_grad_enabled() or d_p is not None or not has_values(b, c):
             dz = _slope(p, labels, a, b, c, d_p, ctx.ignore_index, ctx.squared, weight)
             return dz.to(ctx.dtype), None, None, None, None, None
-        dz = p.clone() if graph_is_kept() else p
+        dz = (p.clone() if graph_is_kept() else p).detach()     # p is an output, and knows of its own graph
         with torch.autocast(p.device.type, enabled=False):      # it would halve the product below
             for i, v in _blocks(p):
                 q = dz[i, :, v]

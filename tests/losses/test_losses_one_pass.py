@@ -113,6 +113,16 @@ def test_the_second_derivative_is_that_of_the_formula(block, squared, weight):
     torch.testing.assert_close(*third, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_gradient_asks_for_none_unless_it_is_to_be_differentiated(name):
+    logits, labels = example(0)
+    logits.requires_grad_()
+    plain, = torch.autograd.grad(LOSSES[name](logits, labels), logits)
+    again, = torch.autograd.grad(LOSSES[name](logits, labels), logits, create_graph=True)
+    assert not plain.requires_grad and again.requires_grad
+    torch.testing.assert_close(plain, again.detach())
+
+
 def test_the_second_derivative_of_half_precision_has_its_dtype():
     logits, labels = example(6, dtype=torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):

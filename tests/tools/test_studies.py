@@ -107,6 +107,12 @@ def test_every_claim_stood_in_every_run_of_its_study():
     assert fell == []
 
 
+def test_what_a_page_shows_holds_by_three_standard_deviations():
+    short = [f"{id}: {part} {spread.text()}" for study in studies(ROOT).values() for id, trial in study.trials().items()
+             for part, spread in trial.effect.items() if not spread.clear]
+    assert short == []
+
+
 def test_records_hold_no_path_and_can_be_read_by_anyone():
     for path in ROOT.glob("book/recorded/studies/*.json"):
         for run in json.loads(path.read_text())["runs"]:
