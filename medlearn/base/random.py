@@ -11,6 +11,13 @@ from medlearn.base.private import mps_generator
 from medlearn.base.validation import kind_of
 
 
+def check_generator(generator: Generator) -> Generator:
+    """Refuses anything but a generator of random numbers."""
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
+    return generator
+
+
 def normal(shape: Sequence[int], generator: Generator | Sequence[Generator]) -> Tensor:
     """Standard normal numbers from the batch's generator, or from each image's own."""
     if isinstance(generator, Generator):

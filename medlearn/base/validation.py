@@ -79,6 +79,12 @@ def check_finite(name: str, value: Tensor, *, least: float = -math.inf, most: fl
     return value
 
 
+def check_float(name: str, value: Tensor, *, shape: str = "", space: Sequence[int] = (2, 3),
+                **bounds: float | str) -> Tensor:
+    """Refuses anything but a float tensor of finite numbers: `check_tensor`, then `check_finite` with its bounds."""
+    return check_finite(name, check_tensor(name, value, dtype="float", shape=shape, space=space), **bounds)
+
+
 def check_holds(name: str, value: Tensor, holds: Tensor, *, expected: str) -> Tensor:
     """Refuses the first value for which something that must hold does not; NaN holds nothing."""
     if not holds.all():

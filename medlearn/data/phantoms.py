@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from medlearn.base.grid import Grid
-from medlearn.base.validation import (check_finite, check_holds, check_number, check_shape, check_tensor, check_whole,
-                                      kind_of)
+from medlearn.base.random import check_generator
+from medlearn.base.validation import (check_finite, check_float, check_holds, check_number, check_shape, check_tensor,
+                                      check_whole, kind_of)
 from medlearn.physics.projection import ParallelBeam, pixel_width
 
 WIDTH_MM = 200.0                # of the square in which a phantom lies
@@ -198,8 +199,8 @@ def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float | np.number, *,
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; few scatterers, Jakeman and Pusey 1976,
     doi:10.1109/TAP.1976.1141451. Chapter 11.
     """
-    check_tensor("echo", echo, dtype="float", shape="(B, C, *S)")
-    check_finite("echo", echo, least=0, hint="A standardised (z-scored) image is no echo amplitude")
+    check_float("echo", echo, shape="(B, C, *S)", least=0,
+                hint="A standardised (z-scored) image is no echo amplitude")
     per_voxel = check_number("per_voxel", per_voxel, least=1e-6, most=1e6)
     sum_of_one = _random(torch.randn, echo.shape, generator)
     number = torch.poisson(torch.full_like(sum_of_one, per_voxel), generator)
@@ -208,6 +209,5 @@ def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float | np.number, *,
 
 
 def _random(draw, shape: Sequence[int], generator: Generator) -> Tensor:
-    if not isinstance(generator, Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
+    check_generator(generator)
     return draw(*shape, generator=generator, device=generator.device)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from medlearn.base.validation import check_finite, check_number, check_shape, check_tensor, check_whole
+from medlearn.base.validation import check_finite, check_float, check_number, check_shape, check_tensor, check_whole
 from medlearn.nets.blocks import POOL
 from medlearn.nets.tasknet import TaskAnswers, check_answers
 from medlearn.tasks import InstanceSet
@@ -51,8 +51,7 @@ def answers_to_instances(answers: TaskAnswers, lesion_classes: Sequence[int] = (
     Source: Cheng et al. 2020, sec. 3.3, doi:10.1109/CVPR42600.2020.01249. Chapter 1.
     """
     check_answers(answers)
-    semantic = check_tensor("answers.semantic", answers.semantic, dtype="float", shape="(B, K, *S)")
-    check_finite("answers.semantic", semantic)
+    semantic = check_float("answers.semantic", answers.semantic, shape="(B, K, *S)")
     classes = semantic.shape[1]
     in_a_row = isinstance(lesion_classes, Sequence)
     if not in_a_row or not 0 < len({*lesion_classes} & {*range(classes)}) == len(lesion_classes):

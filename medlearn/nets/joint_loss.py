@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from medlearn.base.validation import check_finite, check_labels, check_shape, check_tensor
+from medlearn.base.validation import check_float, check_labels, check_shape, check_tensor
 from medlearn.nets.targets import SIGMA, instance_targets
 from medlearn.nets.tasknet import TaskAnswers, check_answers
 
@@ -40,7 +40,7 @@ def tasks_loss(answers: TaskAnswers, *, diagnosis: Int64[Tensor, "b"], semantic:
     """
     check_answers(answers)
     for name, answer in answers._asdict().items():
-        check_finite(f"answers.{name}", check_tensor(f"answers.{name}", answer, dtype="float"))
+        check_float(f"answers.{name}", answer)
     batch, classes, *space = answers.semantic.shape
     if batch == 0:
         raise ValueError("answers: expected at least one image, got none")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medlearn.base.validation import check_labels, check_number, check_same, check_tensor, check_whole
 
-TISSUES = 4                 # of the book's cohort: background, CSF, grey and white matter
+TISSUE_CLASSES = 4          # of the book's cohort: background, CSF, grey and white matter
 SIGMA = 1.0                 # width of the bump at a centre, in voxels; those of touching lesions stay apart
 CUT = 4                     # a bump ends after this many sigmas, where it is down to 3e-4
 
@@ -25,7 +25,7 @@ class InstanceTargets(NamedTuple):
 
 
 def semantic_target(tissue: Int64[Tensor, "b *s"], lesion: Int64[Tensor, "b *s"], *,
-                    tissues: int = TISSUES) -> Int64[Tensor, "b *s"]:
+                    tissues: int = TISSUE_CLASSES) -> Int64[Tensor, "b *s"]:
     r"""One class for each voxel: $T - 1 + \mathrm{lesion}$ where there is a lesion, and the tissue's elsewhere.
 
     Shapes: all `(B, *S)`. `tissue` and `lesion` are maps of classes, 0 where there is none. `tissues` is T, the number

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import INTEGERS, check_finite, check_holds, check_number, check_tensor, kind_of
+from medlearn.base.validation import INTEGERS, check_finite, check_float, check_holds, check_number, kind_of
 
 Number = float | np.number
 Numbers = Number | Float[Tensor, "..."]
@@ -57,5 +57,4 @@ def over_image(value: Tensor, image: Tensor) -> Tensor:
 
 def check_image(name: str, image: Tensor, *, least: float = -math.inf, hint: str = "") -> Tensor:
     """Refuses anything but a finite float image `(B, C, *S)`, and values below the least one, with a hint."""
-    check_tensor(name, image, dtype="float", shape="(B, C, *S)")
-    return check_finite(name, image, least=least, hint=hint)
+    return check_float(name, image, shape="(B, C, *S)", least=least, hint=hint)

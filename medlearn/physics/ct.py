@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from medlearn.base.grid import Grid
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
-from medlearn.base.validation import (check_choice, check_finite, check_holds, check_number, check_same, check_tensor,
-                                      kind_of)
+from medlearn.base.validation import (check_choice, check_finite, check_float, check_holds, check_number, check_same,
+                                      check_tensor, kind_of)
 from medlearn.physics._parameters import Number, PerImage, over_image, per_image
 from medlearn.physics.projection import PIXEL_RANGE_MM, WINDOWS, ParallelBeam, pixel_width
 
@@ -67,7 +67,7 @@ def attenuation_to_hu(mu_per_mm: Float[Tensor, "..."],
     that), water outside 0.001..1 per mm.
     Source: as `hu_to_attenuation`. Chapter 9.
     """
-    _check_float("mu_per_mm", mu_per_mm, most=LARGEST_MU_PER_MM, least=-LARGEST_MU_PER_MM,
+    check_float("mu_per_mm", mu_per_mm, most=LARGEST_MU_PER_MM, least=-LARGEST_MU_PER_MM,
                  hint="Attenuation is in 1/mm, and no image in HU")
     mu_water_per_mm = check_number("mu_water_per_mm", mu_water_per_mm, least=0.001, most=1, unit="per mm")
     return 1000 * (at_least_float32(mu_per_mm) - mu_water_per_mm) / mu_water_per_mm
@@ -87,7 +87,7 @@ def expected_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage) -> Floa
     >>> expected_counts(torch.tensor([[0.0, 1.0]]), 1000.0)
     tensor([[1000.0000,  367.8795]])
     """
-    _check_float("line_integrals", line_integrals, most=LARGEST_LINE_INTEGRAL, least=-LARGEST_LINE_INTEGRAL,
+    check_float("line_integrals", line_integrals, most=LARGEST_LINE_INTEGRAL, least=-LARGEST_LINE_INTEGRAL,
                  hint="An image in HU goes through hu_to_attenuation before it is projected")
     line_integrals = at_least_float32(line_integrals)
     return over_image(_photons(i0, line_integrals), line_integrals) * torch.exp(-line_integrals)
@@ -125,7 +125,7 @@ def log_transform(counts: Float[Tensor, "b *s"], i0: PerImage, *, electronic_sd:
     `photon_counts` refuses, counts below 0 that no electronic noise explains (ten standard deviations of it).
     Source: Macovski 1983, Medical Imaging Systems, ch. 3; Thibault et al. 2006, doi:10.1117/12.660281. Chapter 9.
     """
-    _check_float("counts", counts)
+    check_float("counts", counts)
     counts = at_least_float32(counts)
     i0, sigma = (over_image(value, counts) for value in (_photons(i0, counts), _electronic_sd(electronic_sd, counts)))
     check_holds("counts", counts, counts >= -10 * sigma, expected="0 or more, but for electronic noise (electronic_sd)")
@@ -148,8 +148,8 @@ def poisson_nll(expected: Float[Tensor, "*s"], counts: Float[Tensor, "*s"]) -> F
     and a mean of 0 where photons were counted, which cannot be.
     Source: Lange and Carson 1984, J Comput Assist Tomogr 8:306-316. Chapter 9.
     """
-    _check_float("expected", expected, least=0)
-    _check_float("counts", counts, least=0, hint="Readings with electronic noise go to weighted_least_squares")
+    check_float("expected", expected, least=0)
+    check_float("counts", counts, least=0, hint="Readings with electronic noise go to weighted_least_squares")
     check_same("counts", counts, like=expected, whose="expected")
     check_holds("expected", expected, (expected > 0) | (counts == 0),
                 expected="a mean above 0 where photons were counted")
@@ -175,8 +175,8 @@ def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[
     positive.
     Source: Sauer and Bouman 1993, doi:10.1109/78.193196. Chapter 9.
     """
-    _check_float("line_integrals", line_integrals)
-    _check_float("measured", measured)
+    check_float("line_integrals", line_integrals)
+    check_float("measured", measured)
     check_tensor("variance", variance, dtype="float")
     for name, value in {"measured": measured, "variance": variance}.items():
         check_same(name, value, like=line_integrals, whose="line_integrals")
@@ -254,11 +254,6 @@ def _poisson(mean: Tensor, generator: Generator | Sequence[Generator]) -> Tensor
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
-
-def _check_float(name: str, value: Tensor, **bounds: float | str) -> None:
-    check_tensor(name, value, dtype="float")
-    check_finite(name, value, **bounds)
-
 
 def _check_hu(image_hu: Tensor) -> None:
     check_tensor("image_hu", image_hu, dtype="float")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.precision import at_least_float32
-from medlearn.base.validation import check_finite, check_holds, check_tensor
+from medlearn.base.validation import check_float, check_holds, check_tensor
 
 EULER = 0.5772156649015329
 TABLE_UP_TO = 64.0              # counts; beyond, the asymptotic inverse is right to 5e-6
@@ -28,7 +28,7 @@ def anscombe(counts: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     >>> anscombe(torch.tensor([0.0, 100.0]))
     tensor([ 1.2247, 20.0375])
     """
-    _check("counts", counts, least=0)
+    check_float("counts", counts, least=0)
     return 2 * torch.sqrt(at_least_float32(counts) + 3 / 8)
 
 
@@ -42,7 +42,7 @@ def inverse_anscombe(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Errors: TypeError for anything but a float tensor; ValueError for NaN, or z below 0, which no count has.
     Source: Makitalo and Foi 2011, eq. 4, doi:10.1109/TIP.2010.2056693. Chapter 9.
     """
-    _check("z", z, least=0)
+    check_float("z", z, least=0)
     z = at_least_float32(z)
     at, correction = (torch.from_numpy(column).to(z) for column in _corrections())
     row = torch.searchsorted(at, z.detach().contiguous()).clamp(1, TABLE_ROWS - 1)
@@ -71,7 +71,7 @@ def inverse_log_speckle(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Errors: TypeError for anything but a float tensor; ValueError for NaN.
     Source: as `log_speckle`; $\gamma$ is Euler's constant. Chapter 11.
     """
-    _check("z", z)
+    check_float("z", z)
     return torch.exp(at_least_float32(z) + (EULER - math.log(4 / math.pi)) / 2)
 
 
@@ -87,8 +87,3 @@ def _corrections() -> tuple[np.ndarray, np.ndarray]:
     correction = mean - ((z / 2) ** 2 - 1 / 8)
     correction[-1] = 0                                          # so that it goes on without a step
     return z, correction
-
-
-def _check(name: str, value: Tensor, least: float = -math.inf) -> None:
-    check_tensor(name, value, dtype="float")
-    check_finite(name, value, least=least)

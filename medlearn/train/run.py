@@ -128,8 +128,8 @@ class Run:
         return History([*kept, row]).best() is row
 
     def _save(self) -> None:
-        memory = optimizer_tensors(self.optimizer.optimizer)
-        for what, tensors in {"net: weights": plain_weights(self.net), "optimizer: averages": memory}.items():
+        weights, memory = plain_weights(self.net), optimizer_tensors(self.optimizer.optimizer)
+        for what, tensors in {"net: weights": weights, "optimizer: averages": memory}.items():
             if wrong := [name for name in _not_finite(tensors) if name not in self.unbounded]:
                 raise FloatingPointError(f"{what} that are not finite after step {len(self.history.rows)}; first "
                                          f"{wrong[0]}; {self._advice()}")
@@ -140,7 +140,7 @@ class Run:
         facts = {"recipe": asdict(self.recipe), "samples": self.samples, "history": self.history.rows,
                  "best_step": self.best_step,
                  "scaler": None if scaler is None else scaler.state_dict()}
-        checkpoint = Checkpoint(len(self.history.rows), plain_weights(self.net), memory, self.best, facts)
+        checkpoint = Checkpoint(len(self.history.rows), weights, memory, self.best, facts)
         write_checkpoint(self.folder, checkpoint, before=self.saved)
         self.saved = checkpoint.step
 

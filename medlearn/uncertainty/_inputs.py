@@ -4,16 +4,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import at_least_float32
-from medlearn.base.validation import check_finite, check_holds, check_same, check_tensor, check_whole, kind_of
-
-
-def check_numbers(name: str, value: Tensor) -> None:
-    """Refuses anything but a float tensor of finite numbers."""
-    check_finite(name, check_tensor(name, value, dtype="float"))
+from medlearn.base.validation import check_finite, check_float, check_holds, check_same, check_tensor, check_whole
 
 
 def check_variances(name: str, value: Tensor, *, like: Tensor) -> None:
@@ -53,12 +48,6 @@ def check_samples(samples: int) -> None:
         raise ValueError(f"samples: expected an even number, since they come in pairs, got {samples}")
 
 
-def check_generator(generator: Generator) -> None:
-    """Refuses anything but a generator of random numbers."""
-    if not isinstance(generator, Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {kind_of(generator)}")
-
-
 def least_count(share: float, n: int) -> int:
     r"""$\lceil s n \rceil$, where rounding does not make 8 of 0.07 times 100, which is 7.000000000000001."""
     return math.ceil(round(share * n, 9))
@@ -66,7 +55,7 @@ def least_count(share: float, n: int) -> int:
 
 def check_cases(name: str, values: Tensor) -> None:
     """Refuses what are no finite numbers `(n,)`, one a case."""
-    check_finite(name, check_tensor(name, values, dtype="float", shape="(n,)"))
+    check_float(name, values, shape="(n,)")
 
 
 def labelled_cases(probabilities: Tensor, labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:

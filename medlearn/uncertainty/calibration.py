@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from medlearn.base.labelled import check_logits_and_labels
-from medlearn.base.validation import check_whole
-from medlearn.uncertainty._inputs import check_numbers, labelled_cases, voxels_in_a_row
+from medlearn.base.validation import check_float, check_whole
+from medlearn.uncertainty._inputs import labelled_cases, voxels_in_a_row
 
 _BLOCK = 1 << 16                # cases looked at together
 
@@ -135,7 +135,7 @@ class TemperatureScaling(nn.Module):
         logit (the best T is 0); the labels' logits are no larger than the others on average (it is infinite).
         """
         check_logits_and_labels(logits, labels, ignore_index)
-        check_numbers("logits", logits)
+        check_float("logits", logits)
         cases = _Cases(*voxels_in_a_row(logits.detach(), labels, ignore_index))
         _check_finite_optimum(cases)
         self.temperature = (1 / _best_inverse_temperature(cases)).to(self.temperature.dtype)

@@ -22,9 +22,9 @@ from torch import Generator, Tensor
 
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import at_least_float32
-from medlearn.base.validation import check_finite, check_holds, check_number, check_same, check_tensor
-from medlearn.uncertainty._inputs import (check_cases, check_generator, check_numbers, check_probabilities,
-                                          least_count, voxels_in_a_row)
+from medlearn.base.random import check_generator
+from medlearn.base.validation import check_float, check_holds, check_number, check_same, check_tensor
+from medlearn.uncertainty._inputs import check_cases, check_probabilities, least_count, voxels_in_a_row
 
 
 class Interval(NamedTuple):
@@ -100,7 +100,7 @@ def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape
     doi:10.1080/01621459.2017.1307116. Chapter 13.
     """
     _check_regression(mean, sigma)
-    check_numbers("target", target)
+    check_float("target", target)
     check_same("target", target, like=mean)
     residual = (at_least_float32(target) - mean).abs()
     return residual if sigma is None else residual / sigma
@@ -147,14 +147,14 @@ def false_negative_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[T
 
 
 def _check_regression(mean: Tensor, sigma: Tensor | None) -> None:
-    check_numbers("mean", mean)
+    check_float("mean", mean)
     if sigma is not None:
-        check_numbers("sigma", sigma)
+        check_float("sigma", sigma)
         check_same("sigma", sigma, like=mean)
         check_holds("sigma", sigma, sigma > 0, expected="standard deviations above 0")
 
 
 def _check_lesions(probabilities: Tensor, masks: Tensor) -> None:
-    check_finite("probabilities", check_tensor("probabilities", probabilities, dtype="float"), least=0, most=1)
+    check_float("probabilities", probabilities, least=0, most=1)
     check_tensor("masks", masks, dtype="bool", shape="(n, *S)", space=(1, 2, 3))
     check_same("masks", masks, like=probabilities)

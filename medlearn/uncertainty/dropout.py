@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from medlearn.base.random import seeded
+from medlearn.base.random import check_generator, seeded
 from medlearn.base.validation import check_tensor, check_whole, kind_of
-from medlearn.uncertainty._inputs import check_generator
 from medlearn.uncertainty._recording import Leaving, Recording
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)

@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
-from medlearn.base.validation import check_choice, check_number, check_same, check_tensor
-from medlearn.uncertainty._inputs import check_log_variance, check_numbers, check_samples, sums_to_1
+from medlearn.base.validation import check_choice, check_float, check_number, check_same, check_tensor
+from medlearn.uncertainty._inputs import check_log_variance, check_samples, sums_to_1
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -53,9 +53,9 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
     Source: Nix and Weigend 1994, doi:10.1109/ICNN.1994.374138; `beta`: Seitzer et al. 2022, arXiv:2203.09168.
     Chapter 12.
     """
-    check_numbers("mean", mean)
+    check_float("mean", mean)
     check_log_variance(log_variance, like=mean)
-    check_numbers("target", target)
+    check_float("target", target)
     check_same("target", target, like=mean)
     beta = check_number("beta", beta, least=0, most=1)
     check_choice("reduction", reduction, get_args(Reduction))
@@ -175,6 +175,6 @@ def _reduced(loss: Tensor, reduction: Reduction, count: int | Tensor) -> Tensor:
 
 
 def _check_logits(mean_logits: Tensor, log_variance: Tensor, samples: int) -> None:
-    check_numbers("mean_logits", mean_logits)
+    check_float("mean_logits", mean_logits)
     check_log_variance(log_variance, like=mean_logits)
     check_samples(samples)

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.precision import at_least_float32
-from medlearn.base.validation import check_same
-from medlearn.uncertainty._inputs import (check_members, check_numbers, check_probabilities, check_variances,
-                                          sums_to_1)
+from medlearn.base.validation import check_float, check_same
+from medlearn.uncertainty._inputs import check_members, check_probabilities, check_variances, sums_to_1
 
 
 class Variances(NamedTuple):
@@ -41,7 +40,7 @@ def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m
     arXiv:1612.01474. Chapter 12.
     """
     check_members("means", means)
-    check_numbers("means", means)
+    check_float("means", means)
     check_variances("variances", variances, like=means)
     return _variances(at_least_float32(means), at_least_float32(variances))
 
@@ -89,7 +88,7 @@ class RunningVariance:
     @torch.no_grad()
     def add(self, mean: Float[Tensor, "*shape"], variance: Float[Tensor, "*shape"]) -> None:
         """Takes the next member, without its gradients."""
-        check_numbers("mean", mean)
+        check_float("mean", mean)
         check_variances("variance", variance, like=mean)
         if self.members:
             check_same("mean", mean, like=self._mean)

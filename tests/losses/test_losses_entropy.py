@@ -16,6 +16,10 @@ from torch.nn import functional as F
 
 from medlearn import losses
 from medlearn.losses import cross_entropy, focal_loss, trusted_values
+import loss_examples
+from loss_examples import gradient
+
+example = partial(loss_examples.example, scale=3.0)
 
 LOSSES = {name.removesuffix("_loss"): getattr(losses, name) for name in losses.__all__ if name.endswith("_loss")}
 LOSSES |= {"cross_entropy": cross_entropy, "focal": partial(focal_loss, gamma=2)}
@@ -25,17 +29,6 @@ quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 SHAPES = [(4, 3), (3, 4, 7), (2, 3, 5, 4), (2, 4, 3, 4, 5)]
 shapes = st.sampled_from(SHAPES)
-
-
-def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=3.0):
-    g = torch.Generator().manual_seed(seed)
-    logits = (scale * torch.randn(shape, generator=g, dtype=torch.float64)).to(dtype)
-    labels = torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=g)
-    return logits.requires_grad_(), labels
-
-
-def gradient(loss, logits):
-    return torch.autograd.grad(loss, logits)[0]
 
 
 @quick

@@ -1,4 +1,6 @@
 """Focal loss against its formula, MONAI and cross-entropy, and its gradient where the formula has none."""
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,20 +8,14 @@ from hypothesis import strategies as st
 from monai.losses import FocalLoss as MonaiFocalLoss
 
 from medlearn.losses import cross_entropy, focal_loss
+import loss_examples
+from loss_examples import gradient
+
+example = partial(loss_examples.example, scale=3.0)
 
 quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 gammas = st.sampled_from([0, 0.3, 0.5, 1, 2, 5.5])
-
-
-def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=3.0):
-    g = torch.Generator().manual_seed(seed)
-    logits = (scale * torch.randn(shape, generator=g, dtype=torch.float64)).to(dtype)
-    return logits.requires_grad_(), torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=g)
-
-
-def gradient(loss, logits):
-    return torch.autograd.grad(loss, logits)[0]
 
 
 @quick

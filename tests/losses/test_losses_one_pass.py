@@ -1,34 +1,14 @@
 """The sums of a loss in one pass, and their gradient: against formulas, finite differences and autograd itself."""
 import pytest
 import torch
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from medlearn import losses
 from medlearn.losses import OverlapCounts, _one_pass, dice_ce_loss, overlap_counts
+from loss_examples import example, gradient, one_hot, same
 
 LOSSES = {name: getattr(losses, name) for name in losses.__all__ if name.endswith("_loss") and name != "focal_loss"}
 each_loss = pytest.mark.parametrize("name", LOSSES)
-
-
-def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=2.0):
-    g = torch.Generator().manual_seed(seed)
-    logits = (scale * torch.randn(shape, generator=g, dtype=torch.float64)).to(dtype)
-    return logits.requires_grad_(), torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=g)
-
-
-def one_hot(labels, classes):
-    return F.one_hot(labels, classes).movedim(-1, 1)
-
-
-def gradient(loss, logits):
-    return torch.autograd.grad(loss, logits)[0]
-
-
-def same(ours, theirs, logits, tolerance=1e-10):
-    """Equal in value and in gradient."""
-    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(gradient(ours, logits), gradient(theirs, logits), rtol=tolerance, atol=tolerance)
 
 
 @pytest.fixture(params=[1 << 16, 15], ids=["one block", "blocks of a few voxels"])

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from medlearn.losses import (OverlapCounts, cross_entropy, dice_ce_loss, dice_loss, focal_tversky_loss,
                              generalized_dice_loss, jaccard_loss, overlap_counts, trusted_values, tversky_loss)
+from loss_examples import example, gradient, one_hot, same
 
 quick = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -18,26 +19,6 @@ flags = st.booleans()
 LOSSES = {"dice": dice_loss, "jaccard": jaccard_loss, "tversky": tversky_loss, "focal_tversky": focal_tversky_loss,
           "generalized_dice": generalized_dice_loss, "dice_ce": dice_ce_loss}
 each_loss = pytest.mark.parametrize("name", LOSSES)
-
-
-def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=2.0):
-    g = torch.Generator().manual_seed(seed)
-    logits = (scale * torch.randn(shape, generator=g, dtype=torch.float64)).to(dtype)
-    return logits.requires_grad_(), torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=g)
-
-
-def one_hot(labels, classes):
-    return F.one_hot(labels, classes).movedim(-1, 1)
-
-
-def gradient(loss, logits):
-    return torch.autograd.grad(loss, logits)[0]
-
-
-def same(ours, theirs, logits, tolerance=1e-10):
-    """Equal in value and in gradient."""
-    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(gradient(ours, logits), gradient(theirs, logits), rtol=tolerance, atol=tolerance)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,23 @@
+"""Logits, labels and comparisons that the tests of all losses share."""
+import torch
+from torch.nn import functional as F
+
+
+def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=2.0):
+    g = torch.Generator().manual_seed(seed)
+    logits = (scale * torch.randn(shape, generator=g, dtype=torch.float64)).to(dtype)
+    return logits.requires_grad_(), torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=g)
+
+
+def one_hot(labels, classes):
+    return F.one_hot(labels, classes).movedim(-1, 1)
+
+
+def gradient(loss, logits):
+    return torch.autograd.grad(loss, logits)[0]
+
+
+def same(ours, theirs, logits, tolerance=1e-10):
+    """Equal in value and in gradient."""
+    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(gradient(ours, logits), gradient(theirs, logits), rtol=tolerance, atol=tolerance)
