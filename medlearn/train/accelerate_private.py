@@ -1,6 +1,6 @@
 """Names that Accelerate keeps to itself, and why each is used: the place to look when a new release breaks something.
 
-Tried with Accelerate 1.15. `tests/train/test_train_accelerate_private.py` says which name is gone.
+Tried with Accelerate 1.15. `tests/train/test_accelerate_private.py` says which name is gone.
 """
 from __future__ import annotations
 

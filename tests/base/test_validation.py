@@ -5,8 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from medlearn.base.validation import (as_tensor, check_choice, check_finite, check_holds, check_labels, check_number, check_same,
-                                      check_shape, check_tensor, check_whole, kind_of)
+from medlearn.base.validation import (
+    as_tensor,
+    check_choice,
+    check_finite,
+    check_holds,
+    check_labels,
+    check_number,
+    check_same,
+    check_shape,
+    check_tensor,
+    check_whole,
+    kind_of,
+)
 
 IMAGE = torch.zeros(2, 1, 4, 4)
 

@@ -1,12 +1,9 @@
 """The harness: what it measures, when it fails, and what it writes."""
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import harness
+import pytest
 from harness import Case, Measured, Side
 
 BENCH = '''

@@ -3,14 +3,14 @@ from importlib import import_module
 
 import pytest
 import torch
-from answers import RIGHT, WRONG, faults
+from helpers.answers import RIGHT, WRONG, faults
 
 from medlearn.checks import Case, Check, registered
 from medlearn.tasks import region_measures
 
 IDS = list(registered())
 for chapter in sorted({id.split(".")[0] for id in IDS}):
-    import_module(f"answers.{chapter}")
+    import_module(f"helpers.answers.{chapter}")
 
 
 @pytest.mark.parametrize("id", IDS)

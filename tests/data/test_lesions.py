@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 from scipy.special import eval_legendre
 
-from medlearn.data.lesions import (CLOSENESS, GAP_MM, LESIONS, MASS, NO_LESIONS, PLAQUE, Blobs, LesionSpec, Room, draw,
-                                   place)
+from medlearn.data.lesions import (
+    CLOSENESS,
+    GAP_MM,
+    LESIONS,
+    MASS,
+    NO_LESIONS,
+    PLAQUE,
+    Blobs,
+    LesionSpec,
+    Room,
+    draw,
+    place,
+)
 from medlearn.data.scan import CENTRE_MM, FIELD_OF_VIEW_MM, grid_axes
 
 DIMS = pytest.mark.parametrize("dim", [2, 3])

@@ -9,8 +9,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from medlearn.metrics import (Detection, PanopticQuality, detection_f1, matching, panoptic_quality,
-                              panoptic_quality_per_class)
+from medlearn.metrics import (
+    Detection,
+    PanopticQuality,
+    detection_f1,
+    matching,
+    panoptic_quality,
+    panoptic_quality_per_class,
+)
 from medlearn.metrics.matching import match, overlaps
 from medlearn.tasks import InstanceSet
 

@@ -11,7 +11,7 @@ from threading import Thread
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from chromium import Page, needs_browser
+from helpers.chromium import Page, needs_browser
 
 from medlearn.viz.explorer import MAX_BYTES
 

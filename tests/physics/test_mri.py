@@ -8,8 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from medlearn.physics.mri import (bias_field, complex_noise, from_kspace, magnitude, rician_noise, spin_echo,
-                                  spoiled_gradient_echo, sum_of_squares, to_kspace)
+from medlearn.physics.mri import (
+    bias_field,
+    complex_noise,
+    from_kspace,
+    magnitude,
+    rician_noise,
+    spin_echo,
+    spoiled_gradient_echo,
+    sum_of_squares,
+    to_kspace,
+)
 
 
 def seeded(seed=0):

@@ -6,11 +6,35 @@ import pytest
 import torch
 
 from medlearn.base.grid import Grid
-from medlearn.physics import (ParallelBeam, Pulse, background_sigma, bias_field, cartesian_mask, complex_noise,
-                              expected_counts, gaussian_filter, homomorphic_filter, hu_to_attenuation, k_logpdf,
-                              lee_filter, log_compress, log_transform, low_dose, median_filter, noise_power_spectrum,
-                              photon_counts, radial_profile, radio_frequency, rayleigh_logpdf, rice_mean, rician_nll,
-                              rician_noise, speckle_noise, spin_echo, spoiled_gradient_echo)
+from medlearn.physics import (
+    ParallelBeam,
+    Pulse,
+    background_sigma,
+    bias_field,
+    cartesian_mask,
+    complex_noise,
+    expected_counts,
+    gaussian_filter,
+    homomorphic_filter,
+    hu_to_attenuation,
+    k_logpdf,
+    lee_filter,
+    log_compress,
+    log_transform,
+    low_dose,
+    median_filter,
+    noise_power_spectrum,
+    photon_counts,
+    radial_profile,
+    radio_frequency,
+    rayleigh_logpdf,
+    rice_mean,
+    rician_nll,
+    rician_noise,
+    speckle_noise,
+    spin_echo,
+    spoiled_gradient_echo,
+)
 from medlearn.physics._parameters import common_dtype, numbers, per_image
 
 IMAGE = torch.ones(2, 1, 16, 16)

@@ -1,12 +1,7 @@
-"""The tools on the path, and the tiny book."""
-import sys
-from pathlib import Path
+"""The tiny book."""
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2] / "tools")]
-
-from tiny_book import Book  # noqa: E402
+from helpers.tiny_book import Book
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 import execute
 import nbformat
 import notebooks
-from test_build import pages
-from tiny_book import SHOWS_ALL_CLAIMS, cell
+from helpers.tiny_book import SHOWS_ALL_CLAIMS, cell, pages
 
 from medlearn.claims import claims
 

@@ -1,16 +1,13 @@
 """The pages are built whole and without a warning, or not at all; a notebook's links lead to places that exist."""
 import re
 import shutil
-import subprocess
-import sys
 
 import build as building
-import execute
 import pytest
-from chapters import ROOT, home, repository
+from chapters import home, repository
+from helpers.tiny_book import SHOWS_ALL_CLAIMS, Book, cell, pages
 from markup import Translator
 from references import References
-from tiny_book import SHOWS_ALL_CLAIMS, Book, cell
 
 REFERS = """\
 (one)=
@@ -44,13 +41,6 @@ Write it.
 So.
 ::::
 """
-
-
-def pages(book: Book) -> subprocess.CompletedProcess:
-    """Run and build a book in a process of its own: Sphinx keeps much in globals."""
-    assert execute.main(book.root) == 0
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import build, pathlib; sys.exit(build.build(pathlib.Path({str(book.root)!r})))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 from chapters import ROOT, Repository, cells, chapters, documents, home, name_of, orphans, read, repository
-from tiny_book import FRONT, cell
+from helpers.tiny_book import FRONT, cell
 
 
 def test_a_chapter_is_a_listed_page_that_runs(book):

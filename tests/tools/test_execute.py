@@ -6,7 +6,7 @@ import execute as execution
 import nbformat
 import pytest
 from execute import execute, executed, main, prune
-from tiny_book import cell
+from helpers.tiny_book import cell
 
 from medlearn.claims import kinds
 

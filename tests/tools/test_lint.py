@@ -2,8 +2,8 @@
 import lint
 import pytest
 from chapters import repository
+from helpers.tiny_book import cell
 from references import References
-from tiny_book import cell
 
 ASKS = 'def f(x):\n    return x\n\ncheck("tasks.volume", f)'
 

@@ -7,8 +7,8 @@ import nbformat
 import notebooks
 import pytest
 from chapters import repository
-from tiny_book import SHOWS_ALL_CLAIMS, Book, cell
 from execute import execute, executed
+from helpers.tiny_book import SHOWS_ALL_CLAIMS, Book, cell
 from nbformat.v4 import new_code_cell, new_output
 from notebooks import UNCHECKED, main, outputs_of, solved, stale, strays, student, text_of, write, write_solved
 from references import References

@@ -2,8 +2,8 @@
 import notebooks
 import pytest
 from execute import main
+from helpers.tiny_book import SHOWS_ALL_CLAIMS
 from prose_numbers import measured
-from tiny_book import SHOWS_ALL_CLAIMS
 
 
 @pytest.mark.parametrize("text, found", [

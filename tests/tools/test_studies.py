@@ -5,10 +5,10 @@ import math
 import pytest
 import study as trials
 from chapters import ROOT
+from helpers.tiny_book import cell
 from hypothesis import given
 from hypothesis import strategies as st
 from studies import Spread, code_digest, orphans, quoted, read_study, stale, studies
-from tiny_book import cell
 
 from medlearn.claims import kinds
 

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from chromium import Page, needs_browser
+from helpers.chromium import Page, needs_browser
 from matplotlib.figure import Figure
 
 from medlearn.viz import Explorer, explore

@@ -1,0 +1,111 @@
+"""A training small enough to be run, killed and run again many times; a script for `torchrun` as well."""
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from medlearn.train import Recipe, checkpoints, fit
+
+CLASSES = 3
+
+
+class Pictures:
+    """Noise with labels that can be learnt from it; with `augment`, mirrored and noisier at random on each visit."""
+
+    def __init__(self, n=11, augment=False, dim=2, dtype=torch.float32):
+        generator = torch.Generator().manual_seed(1)
+        self.images = torch.randn(n, 1, *[6] * dim, generator=generator, dtype=dtype)
+        self.augment = augment
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        image = self.images[i]
+        if self.augment:
+            image = image.flip(-1) if torch.rand(()) < 0.5 else image
+            image = image + 0.1 * torch.randn_like(image)
+        return image, torch.bucketize(image[0], torch.tensor([-0.5, 0.5]))
+
+
+def tiny_net(dim=2, dropout=0.0, seed=0, width=4):
+    conv = {2: nn.Conv2d, 3: nn.Conv3d}[dim]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(conv(1, width, 3, padding=1), nn.GroupNorm(2, width), nn.ReLU(), nn.Dropout(dropout),
+                             conv(width, CLASSES, 1))
+
+
+def weights_of(net):
+    return torch.cat([weight.detach().flatten() for weight in net.state_dict().values()])
+
+
+def score(net):
+    image, label = Pictures().images, torch.stack([label for _, label in Pictures()])
+    return {"score": -F.cross_entropy(net(image), label).item()}
+
+
+LONG = Recipe(steps=40, batch_size=4, accumulate=2, warmup=3, precision="fp32")
+
+
+def long_training(folder, every=1):
+    """Everything that has a state: dropout, augmentation, AdamW, accumulation, best weights."""
+    net = tiny_net(dropout=0.2)
+    history = fit(net, Pictures(augment=True), loss=F.cross_entropy, recipe=LONG, validation=score, patience=100,
+                  checkpoint=folder, every=every)
+    return net, history
+
+
+def to_be_killed(folder):
+    """Runs the long training again and again in children that are killed at random, until one comes to its end."""
+    import accelerate  # noqa: F401
+    import torch._dynamo  # noqa: F401 - the optimiser and Accelerate load these: here once,
+    import torch.distributed.tensor  # noqa: F401 - instead of in every child
+
+    sync, replace, unlink = os.fsync, os.replace, Path.unlink
+    slow = lambda act: lambda *args, **kwargs: (time.sleep(0.004), act(*args, **kwargs), time.sleep(0.004))[1]
+    chance, kills, before, longest = random.Random(0), 0, 0, 0.15
+    while True:
+        child = os.fork()
+        if child == 0:
+            os.fsync, os.replace, Path.unlink = slow(sync), slow(replace), slow(unlink)   # kills fall into them
+            net, history = long_training(folder)
+            torch.save((weights_of(net), history.rows), folder / "end.pt")
+            os._exit(0)
+        deadline = time.monotonic() + chance.uniform(0.02, longest)
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if ended != (0, 0):
+            assert ended[1] == 0, f"the training failed: {ended[1]}"
+            return print(kills)
+        os.kill(child, 9)
+        if os.waitpid(child, 0)[1] == 0:
+            return print(kills)
+        kills += 1
+        found = checkpoints.read_checkpoint(folder)
+        now = 0 if found is None else found.step
+        assert now >= before, f"lost steps: {before} -> {now}"
+        longest *= 1 if now > before else 1.2           # on a busy machine it must come further than its beginning
+        before = now
+
+
+SHARED = Recipe(steps=7, batch_size=8, accumulate=2, schedule="constant", precision="fp32", weight_decay=0.1)
+
+
+def on_two_processes(folder):
+    """A whole training, and the first four steps of it; what each process ends with is kept."""
+    for name, recipe in {"whole": SHARED, "half": Recipe(**{**vars(SHARED), "steps": 4})}.items():
+        net = tiny_net()
+        history = fit(net, Pictures(augment=True), loss=F.cross_entropy, recipe=recipe, checkpoint=folder / name, every=2,
+                      validation=score, patience=9 if name == "whole" else None)
+        torch.save((weights_of(net), history.rows), folder / f"{name}-{os.environ['RANK']}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    {"killed": to_be_killed, "two": on_two_processes}[sys.argv[1]](Path(sys.argv[2]))
