@@ -1,7 +1,8 @@
 """The book's claims: what it states, and the trials that show it.
 
-`claims.toml` holds each statement under its id and its kind: exact (an identity, a count) or empirical (a measurement).
-A chapter shows one with `claim(id, condition)`; an empirical one brings its measured effect and a control that must fail.
+`claims.toml` holds each statement under its id and its kind: exact (an identity, a count) or empirical (a
+measurement). A chapter shows one with `claim(id, condition)`; an empirical one brings its measured effect and a control
+that must fail.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 __all__ = ["ClaimError", "claim", "claims", "kinds", "record"]
 
@@ -24,44 +26,61 @@ MARK = "MEDLEARN_MARK_CLAIMS"  # environment: a claim that does not hold is prin
 
 
 class ClaimError(AssertionError):
-    """A claim of the book does not hold, or its control passes as well."""
+    r"""A claim of the book does not hold, or its control passes as well.
+
+    >>> issubclass(ClaimError, AssertionError)
+    True
+    """
 
 
 def claims() -> dict[str, str]:
-    r"""All claims: id to sentence, in the book's order."""
+    r"""All claims: id to sentence, in the book's order.
+
+    >>> claims()["ce.gradient"]
+    'The gradient of the cross-entropy at the logits is p - y.'
+    """
     return {id: sentence for id, (_, sentence) in _read().items()}
 
 
 def kinds() -> dict[str, str]:
-    r"""All claims: id to kind, "exact" or "empirical", in the book's order."""
+    r"""All claims: id to kind, "exact" or "empirical", in the book's order.
+
+    >>> kinds()["ce.gradient"]
+    'exact'
+    """
     return {id: kind for id, (kind, _) in _read().items()}
 
 
 def claim(id: str, holds: object, *, effect: object = None, control: Mapping[str, object] | None = None) -> None:
     r"""Show that a claim holds: prints one fixed line, `Claim <id> holds: <sentence>`.
 
-    `holds`: one truth value, a bool or a boolean array or tensor of one element. Nothing is taken for its truthiness,
-    since any non-empty thing would pass.
-    `effect`: by how much it holds, a number or several as {name: number}. Each is the distance from its bar, in the unit
-    of the sentence: the claim holds exactly where all are above zero.
+    `id`: as in claims.toml. `holds`: one truth value, a bool or a boolean array or tensor of one element. Anything else
+    is refused: Python takes any list that is not empty for true.
+    `effect`: by how much it holds, a number or several as {name: number}. Each is the distance from its threshold, in
+    the unit of the sentence: the claim holds exactly where all are above zero.
     `control`: {what must fail: the same numbers, measured there}, such as {"attention taken out": -0.02}. A control
-    whose numbers are all above zero passes too, and the sentence then names the wrong reason.
+    passes where all its numbers are above zero; then the sentence names the wrong reason.
     A claim of kind exact needs neither; an empirical one needs both.
     Errors: ClaimError where it does not hold or a control passes; ValueError for an unknown id, for an empirical claim
     without effect or control, for an effect that contradicts `holds`, and for numbers that are not finite; TypeError
     for what is not a truth value or not a number. With MEDLEARN_MARK_CLAIMS=1 in the environment, as when the book is
-    built, a claim that does not hold is printed with its numbers instead of raised.
-    Example: `claim("transunet.best-of-both", margin > 0, effect=margin, control={"attention taken out": without})`
-    Chapter: all.
+    built, a claim that does not hold is printed with its numbers instead of raised. Chapter: all.
+
+    >>> claim("ce.gradient", 0.2 - 1 == -0.8)
+    Claim ce.gradient holds: The gradient of the cross-entropy at the logits is p - y.
+    >>> claim("context.needs-reach", True, effect=0.3, control={"a ring out of reach": -0.02})      # doctest: +ELLIPSIS
+    Claim context.needs-reach holds: A voxel whose label depends on its surroundings needs the reach: ...
     """
     kind, sentence = _known(id)
     true = _truth(id, holds)
     measured = _numbers(id, "effect", effect)
     nulls = {name: _numbers(id, f"control {name!r}", values) for name, values in (control or {}).items()}
     if kind == "empirical" and not (measured and nulls):
-        raise ValueError(f"claim {id}: expected effect= and control=, since it is empirical; got {_named(effect=measured, control=nulls)}")
+        raise ValueError(f"claim {id}: expected effect= and control=, since it is empirical; "
+                         f"got {_named(effect=measured, control=nulls)}")
     if measured and true != _above_zero(measured):
-        raise ValueError(f"claim {id}: expected an effect above zero exactly where the claim holds, got {holds} and {_listed(measured)}")
+        raise ValueError(f"claim {id}: expected an effect above zero exactly where the claim holds, "
+                         f"got {holds} and {_listed(measured)}")
     for name, values in nulls.items():
         if values.keys() != measured.keys():
             raise ValueError(f"claim {id}: expected the control {name!r} to measure what the effect does, "
@@ -82,9 +101,11 @@ def claim(id: str, holds: object, *, effect: object = None, control: Mapping[str
 def record(name: str, value: object) -> None:
     r"""Keep a number of this run for the chapter's study, from which the page quotes it: {study}`name`.
 
-    `name`: the chapter's prefix and what it is, `imbalance.recall-ce`. `value`: one finite number. Prints nothing; outside
-    a study it does nothing else. Errors: ValueError for a name without a dot or a number that is not finite; TypeError
+    `name`: the chapter's prefix and what it is, `imbalance.recall-ce`. `value`: one finite number. Prints nothing, and
+    keeps nothing outside a study. Errors: ValueError for a name without a dot or a number that is not finite; TypeError
     for anything but a number. Chapter: all.
+
+    >>> record("imbalance.recall-ce", 0.42)
     """
     if not re.fullmatch(r"[a-z]+\.[a-z0-9-]+", name):
         raise ValueError(f"record name: expected `chapter.what-it-is` in lower case, got {name!r}")
@@ -95,7 +116,8 @@ def record(name: str, value: object) -> None:
 def _read() -> dict[str, tuple[str, str]]:
     tables = tomllib.loads(files("medlearn").joinpath("claims.toml").read_text(encoding="utf-8"))
     # TOML reads the key `tasks.simplex.exact` as exact within simplex within tasks
-    return {f"{chapter}.{name}": next(iter(row.items())) for chapter, rows in tables.items() for name, row in rows.items()}
+    return {f"{chapter}.{name}": next(iter(row.items()))
+            for chapter, rows in tables.items() for name, row in rows.items()}
 
 
 def _known(id: str) -> tuple[str, str]:
@@ -106,10 +128,10 @@ def _known(id: str) -> tuple[str, str]:
     return known[id]
 
 
-def _truth(id: str, holds: object) -> bool:
+def _truth(id: str, holds: Any) -> bool:
     if isinstance(holds, bool):
         return holds
-    # asked by dtype's name, so that this file needs neither NumPy nor PyTorch
+    # by the dtype's name, so that this file need not import NumPy or PyTorch
     if str(getattr(holds, "dtype", None)) in ("bool", "torch.bool"):
         values = holds.reshape(-1).tolist()
         if len(values) == 1:
@@ -122,10 +144,11 @@ def _numbers(id: str, what: str, values: object) -> dict[str, float]:
     if values is None:
         return {}
     several = values if isinstance(values, Mapping) else {"": values}
-    return {name: _number(f"claim {id}: {what}" + (f" {name!r}" if name else ""), value) for name, value in several.items()}
+    return {name: _number(f"claim {id}: {what}" + (f" {name!r}" if name else ""), value)
+            for name, value in several.items()}
 
 
-def _number(what: str, value: object) -> float:
+def _number(what: str, value: Any) -> float:
     single = value.item() if getattr(value, "shape", None) is not None and math.prod(value.shape) == 1 else value
     if isinstance(single, bool) or not isinstance(single, (int, float)):
         raise TypeError(f"{what}: expected one number, got {_described(value)}")
@@ -134,7 +157,7 @@ def _number(what: str, value: object) -> float:
     return float(single)
 
 
-def _described(value: object) -> str:
+def _described(value: Any) -> str:
     shape = getattr(value, "shape", None)
     return type(value).__name__ if shape is None else f"{type(value).__name__} of {value.dtype}, shape {tuple(shape)}"
 
@@ -152,10 +175,12 @@ def _parts(values: Mapping[str, float]) -> str:
 
 
 def _named(**given: Mapping) -> str:
-    return " and ".join(f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name, value in given.items() if value) or "neither"
+    return " and ".join(f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+                        for name, value in given.items() if value) or "neither"
 
 
-def _evidence(measured: Mapping[str, float], nulls: Mapping[str, Mapping[str, float]], passes: list[str]) -> Iterator[str]:
+def _evidence(measured: Mapping[str, float], nulls: Mapping[str, Mapping[str, float]],
+              passes: list[str]) -> Iterator[str]:
     """What stands under a claim that does not hold: effect, controls, machine."""
     import torch
 

@@ -14,10 +14,15 @@ _UNSET = object()
 
 
 def set_scale(name: str | None) -> None:
-    r"""Chooses the scale of every experiment that follows: "quick" or "full"; None goes back to the automatic choice.
+    r"""Chooses the scale of every experiment that follows.
 
-    Stronger than the environment variable MEDLEARN_SCALE.
-    Errors: ValueError for any other name. Every chapter.
+    `name`: "quick" or "full"; None goes back to the automatic choice. It overrides the environment variable
+    MEDLEARN_SCALE. Errors: ValueError for any other name. Every chapter.
+
+    >>> set_scale("full")
+    >>> scale()
+    'full'
+    >>> set_scale(None)
     """
     global _chosen
     _chosen = None if name is None else _known(name, "set_scale")
@@ -27,12 +32,18 @@ def scale(*, quick: Any = _UNSET, full: Any = _UNSET) -> Any:
     r"""The scale in force, "quick" or "full"; with both values given, the value for that scale.
 
     `scale(quick=200, full=3000)` is 200 in the quick scale. The first that is set decides: `set_scale`, then the
-    environment variable MEDLEARN_SCALE; else it is "quick", on a GPU too, until a chapter's full scale has been run.
+    environment variable MEDLEARN_SCALE; else it is "quick", on a GPU too.
     Errors: ValueError where MEDLEARN_SCALE holds something else; TypeError where only one of the two values was given.
     Every chapter.
+
+    >>> set_scale("quick")
+    >>> scale(quick=200, full=3000)
+    200
+    >>> set_scale(None)
     """
     if (quick is _UNSET) != (full is _UNSET):
-        raise TypeError(f"expected both quick= and full=, or neither; got only {'full' if quick is _UNSET else 'quick'}=")
+        raise TypeError("expected both quick= and full=, or neither; "
+                        f"got only {'full' if quick is _UNSET else 'quick'}=")
     name = _chosen or _from_environment() or "quick"
     if quick is _UNSET:
         return name
@@ -42,9 +53,14 @@ def scale(*, quick: Any = _UNSET, full: Any = _UNSET) -> Any:
 def steps(*, quick: int, full: int) -> int:
     r"""How many steps to train: the number for the scale in force, times MEDLEARN_BUDGET where that is set.
 
-    A study trains with a multiple of the quick budget, such as MEDLEARN_BUDGET=4, to see whether a claim is about the
-    method or about how long it was trained. Errors: ValueError where MEDLEARN_BUDGET is no number above zero, and as of
-    `scale`. Example: `STEPS = medlearn.steps(quick=160, full=4000)`. Every chapter that trains.
+    `quick` and `full` are the steps of the two scales. A study trains with a multiple of the quick budget, such as
+    MEDLEARN_BUDGET=4, to see whether a claim is about the method or about how long it was trained.
+    Errors: ValueError where MEDLEARN_BUDGET is no number above zero, and as of `scale`. Every chapter that trains.
+
+    >>> set_scale("quick")
+    >>> steps(quick=160, full=4000)
+    160
+    >>> set_scale(None)
     """
     told = os.environ.get("MEDLEARN_BUDGET") or "1"
     try:
@@ -60,6 +76,9 @@ def device(verbose: bool = True) -> torch.device:
     r"""The best device here: CUDA, else Apple's MPS, else the CPU. Says in one line what it found.
 
     Where there is no GPU the line says what to do about it. `verbose=False` prints nothing. Every chapter.
+
+    >>> device(verbose=False).type in ("cuda", "mps", "cpu")
+    True
     """
     import torch
 
@@ -83,22 +102,28 @@ def autocast(device: torch.device) -> torch.autocast:
 
     That is a GPU from Ampere on, or a CPU with AVX512-BF16 or AMX. Anywhere else nothing changes: all stays float32.
     bfloat16 has float32's range, so no gradient needs scaling. Chapter: every one that trains.
+
+    >>> import torch
+    >>> with autocast(torch.device("cpu")):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype in (torch.float32, torch.bfloat16)
+    True
     """
     import torch
 
-    return torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision(device) == "bf16")
 
 
 def precision(device: torch.device) -> str:
-    r"""The precision that is fast on a device: "bf16" where the hardware has it, "fp16" on an older GPU, else "fp32".
+    r"""The precision of all training on a device: "bf16" where the hardware multiplies it, else "fp32".
 
-    A T4 has fp16, from Volta on GPUs do; its range is short, so `medlearn.train` scales gradients with it. Chapter 5.
+    An older GPU, such as a T4, is fast in fp16 only, whose short range a loop has to scale its gradients for, and whose
+    results differ from the book's. So it is never chosen: `Recipe(precision="fp16")` asks for it. Chapter 5.
+
+    >>> import torch
+    >>> precision(torch.device("cpu")) in ("bf16", "fp32")
+    True
     """
-    import torch
-
-    if _has_bfloat16(device):
-        return "bf16"
-    return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+    return "bf16" if _has_bfloat16(device) else "fp32"
 
 
 def _known(name: str, source: str) -> str:
@@ -116,7 +141,7 @@ def _has_bfloat16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)       # a T4, 7.5, only imitates it
+        return torch.cuda.get_device_capability(device) >= (8, 0)       # a T4, 7.5, only emulates it, slowly
     from medlearn.base.private import onednn_has_bfloat16, processor_has_bfloat16
 
     return device.type == "cpu" and processor_has_bfloat16() and onednn_has_bfloat16()

@@ -17,14 +17,14 @@ from medlearn.base.grid import as_affine
 from medlearn.base.validation import check_finite, check_same, check_shape, check_tensor, check_whole, kind_of
 
 _TABLE = 1 << 20                # ids up to here are counted in a table, larger ones by sorting
-_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)      # torch stores them and computes with them hardly at all
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)      # torch stores them and can compute almost nothing with them
 
 
 def check_simplex(p: Float[Tensor, "..."], dim: int = 1) -> None:
     r"""Refuses anything but a point of the probability simplex: $p_c \ge 0$ and $\sum_c p_c = 1$ along `dim`.
 
     Shapes: `p` any; `dim` is the axis of the classes, 1 in `(B, C, *S)`.
-    The sum may miss 1 by $4 \epsilon \sqrt{C}$, with $\epsilon$ of the dtype: what rounding explains
+    The sum may miss 1 by $4 \epsilon \sqrt{C}$, with the $\epsilon$ of the dtype, which allows for rounding
     (8e-7 for three classes in float32, 0.05 in bfloat16). A batch of no points passes.
     Errors: TypeError when `p` is no float tensor; ValueError for NaN, a negative value, another sum, no class at all.
     Chapter 1.
@@ -47,14 +47,14 @@ def check_simplex(p: Float[Tensor, "..."], dim: int = 1) -> None:
         raise ValueError(f"p: expected sums of 1 along axis {dim}, got {total.flatten()[miss.argmax()].item():.7g}")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class InstanceSet:
     r"""A set of things, $\{(m_i, c_i, s_i)\}_{i=1}^n$: a mask, a class and a score each, and n is not known beforehand.
 
     Shapes: `masks (n, *S)` bool, `classes (n,)` int64, `scores (n,)` float, ones when left out. Masks may overlap.
     Units: classes count from 1, 0 is background; scores 0..1.
-    It is a set, and its order means nothing: `==` compares the things with their multiplicity in whatever order, and
-    what is computed from it does not depend on it. It cannot be hashed, since tensors can be written to.
+    It is a set, and its order means nothing: `==` compares the things and how often each occurs, in any order, and no
+    result depends on the order. It cannot be hashed, since tensors can be written to.
     `len(things)` is n; `things[2]`, `things[[0, 3]]` and `things[things.scores > 0.5]` are smaller sets, and a loop
     gives sets of one. The empty set still has a grid: its masks are `(0, *S)`.
     Errors: TypeError for other dtypes; ValueError for shapes or devices that do not belong together, a mask without a
@@ -67,17 +67,14 @@ class InstanceSet:
 
     masks: Bool[Tensor, "n *s"]
     classes: Int64[Tensor, "n"]
-    scores: Float[Tensor, "n"] | None = None
+    scores: Float[Tensor, "n"]
 
-    __hash__ = None
-
-    def __post_init__(self):
-        masks, classes = self.masks, self.classes
+    def __init__(self, masks: Bool[Tensor, "n *s"], classes: Int64[Tensor, "n"],
+                 scores: Float[Tensor, "n"] | None = None) -> None:
         check_tensor("masks", masks, dtype="bool", shape="(n, *S)")
         check_tensor("classes", classes, dtype="int64", shape="(n,)")
-        if self.scores is None:
-            object.__setattr__(self, "scores", torch.ones(len(masks), device=masks.device))
-        scores = check_tensor("scores", self.scores, dtype="float", shape="(n,)")
+        scores = torch.ones(len(masks), device=masks.device) if scores is None else scores
+        check_tensor("scores", scores, dtype="float", shape="(n,)")
         for name, value in {"classes": classes, "scores": scores}.items():
             check_shape(name, value, masks.shape[:1], because="to go with the masks")
             if value.device != masks.device:
@@ -87,14 +84,19 @@ class InstanceSet:
             raise ValueError(f"masks: expected at least one voxel in each, got none in mask {voxels.int().argmin()}")
         check_finite("classes", classes, least=1, hint="0 is background")
         check_finite("scores", scores, least=0, most=1)
+        for name, value in {"masks": masks, "classes": classes, "scores": scores}.items():
+            object.__setattr__(self, name, value)           # a frozen dataclass has no other way
 
     @classmethod
     def from_semantic(cls, labels: Integer[Tensor, "*s"]) -> InstanceSet:
-        r"""A thing for each connected component of each class: what a map of classes can tell, and no more.
+        r"""A thing for each connected component of each class: a map of classes cannot tell touching ones apart.
 
         Shapes: `labels (*S)` of one image; a batch `(B, H, W)` looks like a volume and would be taken for one.
         Voxels of a class that share a face, an edge or a corner are one thing.
         No class but 0 gives the empty set. Errors: as `connected_components`. Chapter 1.
+
+        >>> InstanceSet.from_semantic(torch.tensor([[1, 0, 1, 2]]))
+        InstanceSet(2 of class 1, 1 of class 2, grid (1, 4))
         """
         _check_map("labels", labels)                    # a mask has no classes
         return cls.from_map(connected_components(labels), labels)
@@ -108,6 +110,9 @@ class InstanceSet:
         Voxels with a class and no id belong to no thing and are left out ("stuff"). No id gives the empty set.
         Errors: ValueError for maps that do not belong together, a negative value, an id of two classes or of class 0.
         Chapter 1.
+
+        >>> InstanceSet.from_map(torch.tensor([[1, 1, 2, 0]]), torch.tensor([[1, 1, 1, 0]]))    # two touch
+        InstanceSet(2 of class 1, grid (1, 4))
         """
         for name, map_ in {"instances": instances, "semantic": semantic}.items():
             _check_map(name, map_)
@@ -152,19 +157,20 @@ class InstanceSet:
         return canvas
 
     def to(self, device: torch.device | str) -> InstanceSet:
+        """The same things on another `device`, such as "cuda". Chapter 1."""
         return InstanceSet(self.masks.to(device), self.classes.to(device), self.scores.to(device))
 
     def __len__(self) -> int:
         return self.masks.shape[0]
 
     def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> InstanceSet:
-        if not isinstance(index, (slice, list, tuple, range, np.ndarray, Tensor)) or getattr(index, "ndim", 1) == 0:
+        if isinstance(index, Sequence) or isinstance(index, np.ndarray) and index.ndim:
+            index = torch.as_tensor(list(index), dtype=None if len(index) else torch.int64)
+        elif not isinstance(index, slice) and not (isinstance(index, Tensor) and index.ndim):
             i = operator.index(index)
             if not -len(self) <= i < len(self):
                 raise IndexError(f"expected an index into {len(self)} things, got {i}")
             index = [i]
-        elif isinstance(index, (list, tuple, range, np.ndarray)):
-            index = torch.as_tensor(list(index), dtype=None if len(index) else torch.int64)
         return InstanceSet(self.masks[index], self.classes[index], self.scores[index])
 
     def __iter__(self) -> Iterator[InstanceSet]:
@@ -189,8 +195,8 @@ def connected_components(labels: Integer[Tensor, "*s"] | Bool[Tensor, "*s"]) -> 
 
     Shapes: `labels (*S)` of one image, classes or a mask; a batch `(B, H, W)` looks like a volume and would be taken
     for one, with things that reach from image to image. The map is on the labels' device (it is computed on the
-    CPU), in int16 where the ids surely fit and else in int32: a quarter of the memory of int64, which is the time it
-    takes to read. Make it `.long()` before calculating with ids.
+    CPU), in int16 where the ids surely fit and else in int32, which takes a quarter of int64's memory, and of the time
+    to read it. Make it `.long()` before calculating with ids.
     Voxels touch that share a face, an edge or a corner: 8 neighbours in 2D, 26 in 3D.
     No class but 0 gives zeros. Errors: TypeError for a float map or one of uint16; ValueError for another number of
     axes or a negative label.
@@ -210,7 +216,7 @@ def connected_components(labels: Integer[Tensor, "*s"] | Bool[Tensor, "*s"]) -> 
         return torch.zeros_like(labels, dtype=torch.int16)
     voxels = labels.cpu().contiguous()
     if voxels.dtype == torch.bool:
-        voxels = voxels.view(torch.uint8)       # cc3d has a path of its own for bool, wrong in some small 2D images
+        voxels = voxels.view(torch.uint8)       # cc3d's own code for bool is wrong in some small 2D images
     things, n = cc3d.connected_components(voxels.numpy(), connectivity=3 ** labels.ndim - 1, return_N=True)
     if things.dtype == np.uint16 and n > np.iinfo(np.int16).max:
         things = things.astype(np.uint32)
@@ -221,9 +227,13 @@ def connected_components(labels: Integer[Tensor, "*s"] | Bool[Tensor, "*s"]) -> 
 class Region:
     r"""The voxels of one label, measured in millimetres through the affine.
 
-    Units: `volume_ml` in ml, `centroid_mm` in the affine's space, `extent_mm` along the array's axes from edge to
-    edge, `equivalent_diameter_mm` of the ball (in 2D the disc) of the same volume (area).
-    `box` are the slices that cut the region out: `labels[region.box]`. Chapter 1.
+    Units: `voxels` are counted, `volume_ml` is in ml, `centroid_mm` in the affine's space, `extent_mm` along the
+    array's axes from edge to edge, `equivalent_diameter_mm` of the ball (in 2D the disc) of the same volume (area).
+    `box` has a slice for each axis, and `labels[region.box]` is the smallest block with the whole region. Chapter 1.
+
+    >>> region = region_measures(torch.tensor([[0, 3], [0, 3]]), np.diag([2.0, 1.0, 5.0, 1.0]))[3]
+    >>> region.voxels, round(region.volume_ml, 3), region.box
+    (2, 0.02, (slice(0, 2, None), slice(1, 2, None)))
     """
 
     voxels: int
@@ -238,8 +248,8 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
     r"""Volume and place of every label: $V = n \, |\det A|$ and $\bar x = A \bar\imath + t$, with the affine $(A, t)$.
 
     Shapes: `labels (*S)` of one image, 0 is background; a batch `(B, H, W)` looks like a volume and would be taken for
-    one. `affine (4, 4)`; in 2D the affine's first two columns are
-    the image's axes and its third is the slice's normal with its thickness.
+    one. `affine (4, 4)`; in 2D its first two columns are the image's axes, and its third is the slice's normal, as long
+    as the slice is thick.
     Units: the affine takes voxel indices to mm. No label above 0 gives `{}`.
     Errors: TypeError for a float map; ValueError for a negative label, another number of axes, or an affine that is
     not 4 x 4, not finite, without inverse, or whose last row is not 0, 0, 0, 1. Chapter 1.

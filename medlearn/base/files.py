@@ -56,7 +56,7 @@ def put_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str | os.
 def _crc32(facts: str, tensors: Mapping[str, Tensor]) -> str:
     crc = zlib.crc32(facts.encode())
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), crc))
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), crc))
     return f"{crc:08x}"
 
 

@@ -1,9 +1,11 @@
-"""Randomness that a seed decides: noise from a generator that is named, and torch's own generators on loan."""
+"""Randomness that a seed decides: noise from a generator that is named, and everybody's generators on loan."""
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -31,8 +33,8 @@ def normal(shape: Sequence[int], generator: Generator | Sequence[Generator]) -> 
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What torch draws within it, weights and masks, is a function of the seed; its own generators notice nothing."""
+def generators_on_loan(device: torch.device) -> Iterator[list[Generator]]:
+    """torch's generators of the CPU and of a device, and NumPy's and Python's: afterwards all are as they were."""
     generators = [torch.default_generator]
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -40,10 +42,27 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     elif device.type == "mps":
         generators.append(mps_generator())
     states = [generator.get_state() for generator in generators]
+    numpy, python = np.random.get_state(), random.getstate()
     try:
-        for generator in generators:
-            generator.manual_seed(seed)
-        yield
+        yield generators
     finally:
         for generator, state in zip(generators, states):
             generator.set_state(state)
+        np.random.set_state(numpy)
+        random.setstate(python)
+
+
+def seed_numpy_and_python(seed: int) -> None:
+    """NumPy's and Python's own generators start from a seed; NumPy takes its last 32 bits."""
+    np.random.seed(seed % 2 ** 32)
+    random.seed(seed)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """What torch, NumPy and `random` draw within it is a function of the seed; their generators notice nothing."""
+    with generators_on_loan(device) as generators:
+        for generator in generators:
+            generator.manual_seed(seed)
+        seed_numpy_and_python(seed)
+        yield

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Number = float | np.number              # what a caller may give for a number: Python's or NumPy's
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)     # torch computes with no others
 _DTYPES = {"float": "a float tensor", "int64": "an int64 tensor", "integer": "an integer tensor",
            "bool": "a bool tensor"}
@@ -35,7 +36,7 @@ def as_tensor(name: str, array: np.ndarray | Tensor) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=wide, order="C"))     # files may be read-only, or big-endian
 
 
-def check_tensor(name: str, value: Tensor, *, dtype: str, shape: str = "", space: Sequence[int] = (2, 3)) -> Tensor:
+def check_tensor(name: str, value: object, *, dtype: str, shape: str = "", space: Sequence[int] = (2, 3)) -> Tensor:
     r"""Refuses anything but a tensor of this kind, with these axes.
 
     `dtype`: "float", "int64", "integer" or "bool". `shape`: as the docstrings write it, `"(B, C, *S)"`: a letter for
@@ -80,7 +81,7 @@ def check_finite(name: str, value: Tensor, *, least: float = -math.inf, most: fl
 
 
 def check_float(name: str, value: Tensor, *, shape: str = "", space: Sequence[int] = (2, 3),
-                **bounds: float | str) -> Tensor:
+                **bounds: Any) -> Tensor:
     """Refuses anything but a float tensor of finite numbers: `check_tensor`, then `check_finite` with its bounds."""
     return check_finite(name, check_tensor(name, value, dtype="float", shape=shape, space=space), **bounds)
 
@@ -110,7 +111,7 @@ def check_labels(name: str, labels: Tensor, *, classes: int | None = None, ignor
     return labels
 
 
-def check_number(name: str, value: float | np.number, *, least: float = -math.inf, most: float = math.inf,
+def check_number(name: str, value: Number, *, least: float = -math.inf, most: float = math.inf,
                  above: float = -math.inf, below: float = math.inf, unit: str = "") -> float:
     """Refuses anything but a finite number from `least` to `most`, or strictly between `above` and `below`."""
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -15,7 +15,10 @@ from medlearn.checks.engine import Case, Check
 
 def multi_head(tokens: Float[Tensor, "b n c"], w_qkv: Float[Tensor, "c three_c"], w_out: Float[Tensor, "c c"],
                heads: int) -> Float[Tensor, "b n c"]:
-    r"""$\mathrm{softmax}(Q_h K_h^\top / \sqrt{d})\,V_h$ of each head $h$ of $d = C / \text{heads}$ channels, joined by `w_out`. Chapter 7."""
+    r"""$\mathrm{softmax}(Q_h K_h^\top / \sqrt{d})\,V_h$ of each head $h$ of $d = C / \text{heads}$ channels; `w_out`.
+
+    Chapter 7.
+    """
     d = tokens.shape[2] // heads
     q, k, v = (tokens @ w_qkv).split(tokens.shape[2], dim=2)
     found = []
@@ -27,7 +30,10 @@ def multi_head(tokens: Float[Tensor, "b n c"], w_qkv: Float[Tensor, "c three_c"]
 
 def masked_attention(q: Float[Tensor, "b n d"], k: Float[Tensor, "b n d"], v: Float[Tensor, "b n d"],
                      keep: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
-    r"""Attention whose weights are 0 where `keep` is false, and whose answers are 0 where it is false throughout. Chapter 7."""
+    r"""Attention whose weights are 0 where `keep` is false, and whose answers are 0 where it is false throughout.
+
+    Chapter 7.
+    """
     score = torch.einsum("bid,bjd->bij", q, k) / math.sqrt(q.shape[2])
     # shifted by what is kept alone, so that no exponential overflows and no row is divided by 0
     kept = torch.where(keep[:, None], score, torch.finfo(score.dtype).min)
@@ -113,12 +119,14 @@ _MULTI_HEAD = (
     Case("one head", dict(**_tokens(1, 5, 4, seed=0), heads=1),
          "It is softmax(Q K^T / sqrt(d)) V, then the last product. Softmax runs over the elements that are asked."),
     Case("two heads", dict(**_tokens(1, 5, 8, seed=3), heads=2),
-         "Each head has its own neighbouring channels of Q, K and V, and its own weights. Its d is the channels of one head."),
+         "Each head has its own neighbouring channels of Q, K and V, and its own weights. Its d is the channels of "
+         "one head."),
     Case("several images", dict(**_tokens(3, 7, 12, seed=6), heads=4), "No image asks another: the batch stays apart."),
     Case("one element", dict(**_tokens(2, 1, 6, seed=9), heads=3),
          "One element has only itself to ask, so its weight is 1. Is the shape still (B, 1, C)?"),
     Case("large scores", dict(**{name: 30 * x for name, x in _tokens(1, 4, 4, seed=12).items()}, heads=2),
-         "The exponential of a large score overflows. Subtract the row's largest first, or leave it to torch's softmax."),
+         "The exponential of a large score overflows. Subtract the row's largest first, or leave it to torch's "
+         "softmax."),
     Case("elements of zeros", dict(**_tokens(1, 5, 4, seed=15) | dict(tokens=torch.zeros(1, 5, 4)), heads=2),
          "Where there is nothing to say, the answer is zero."),
     Case("the gradient", dict(**{name: x.double() for name, x in _tokens(2, 5, 8, seed=18).items()}, heads=2),
@@ -129,12 +137,14 @@ _MASKED = (
     Case("all may be asked", dict(**_qkv(2, 5, 4, seed=0), keep=torch.ones(2, 5, dtype=torch.bool)),
          "Without a mask it is plain attention: softmax(Q K^T / sqrt(d)) V."),
     Case("some may not be asked", dict(**_qkv(1, 5, 4, seed=3), keep=_SOME),
-         "Who is not to be asked gets no weight, and the weights of the others sum to 1 again. All rows get an answer."),
+         "Who is not to be asked gets no weight, and the weights of the others sum to 1 again. All rows get an "
+         "answer."),
     Case("another mask for each image", dict(**_qkv(3, 5, 4, seed=6), keep=_PADDED),
          "The mask, (B, N), is about the elements that are asked: the last axis of the scores (B, N, N)."),
     Case("a loud one that may not be asked",
-         dict(q=torch.ones(1, 5, 4), k=torch.full((1, 5, 4), -20.0) + 40.0 * ~_SOME[..., None], v=_random(1, 5, 4, seed=12),
-              keep=_SOME), "However well a masked element matches, it must not count. A large negative constant may not do."),
+         dict(q=torch.ones(1, 5, 4), k=torch.full((1, 5, 4), -20.0) + 40.0 * ~_SOME[..., None],
+              v=_random(1, 5, 4, seed=12), keep=_SOME),
+         "However well a masked element matches, it must not count. A large negative constant may not do."),
     Case("large scores", dict(**_qkv(1, 5, 4, seed=9, spread=30.0), keep=_SOME),
          "Subtract the largest score that is kept, or leave it to torch's softmax, with minus infinity at the others."),
     Case("nobody to ask", dict(**_qkv(2, 5, 4, seed=15), keep=_NOBODY),
@@ -152,7 +162,8 @@ _STREAMED = (
     Case("a single block", dict(**_qkv(1, 6, 4, seed=0), block=6),
          "With one block it is plain attention: softmax(Q K^T / sqrt(d)) V.", run=_stream),
     Case("three blocks", dict(**_qkv(2, 6, 4, seed=3), block=2),
-         "The denominator runs over all blocks together. When the largest score grows, what was summed before must shrink.",
+         "The denominator runs over all blocks together. When the largest score grows, what was summed before must "
+         "shrink.",
          run=_stream),
     Case("a shorter last block", dict(**_qkv(1, 7, 3, seed=6), block=3), "Blocks need not have the same length.",
          run=_stream),
@@ -165,7 +176,8 @@ _STREAMED = (
     Case("values of zeros", dict(**_qkv(1, 6, 4, seed=15) | dict(v=torch.zeros(1, 6, 4)), block=2),
          "An average of zeros is zero.", run=_stream),
     Case("no more than a block", dict(**_qkv(1, 96, 4, seed=18), block=8),
-         "An array larger than the scores of one block was made. Are the blocks put together again?", run=_stream_frugally),
+         "An array larger than the scores of one block was made. Are the blocks put together again?",
+         run=_stream_frugally),
     Case("the gradient", dict(**{name: x.double() for name, x in _qkv(2, 6, 4, seed=21).items()}, block=2),
          "The gradient goes through the running sums as well. Steps in place would cut it, or be refused.", run=_stream,
          gradient=("q", "k", "v")),

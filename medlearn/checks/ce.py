@@ -71,7 +71,8 @@ _LOSS = (
     _loss_case("200 logits ahead", _voxel(200.0, 0.0, true=0, dtype=torch.float32),
                "Right and sure: the loss is 0, and so is the gradient. Does something overflow on the way?"),
     _loss_case("all logits near -1000", _voxel(-1000.0, -1001.0, -1003.0, true=2, dtype=torch.float32),
-               "A shift of all logits changes nothing. But exp(-1000) is 0: subtract the largest logit, also a negative one."),
+               "A shift of all logits changes nothing. But exp(-1000) is 0: subtract the largest logit, also a "
+               "negative one."),
     _loss_case("no voxel", _NOBODY, "An empty batch has losses of shape (0,)."),
 )
 
@@ -83,7 +84,8 @@ _GRADIENT = (
     Case("two slices", _random(2, 4, 3, 5, seed=1),
          "The mean is over all voxels of both slices, 30 of them, and the classes are axis 1."),
     Case("a volume", _random(1, 3, 2, 3, 4, seed=2), "The same line should serve any number of axes of space."),
-    Case("a class that no voxel has", dict(logits=_random(2, 5, seed=3)["logits"], labels=torch.zeros(2, dtype=torch.int64)),
+    Case("a class that no voxel has",
+         dict(logits=_random(2, 5, seed=3)["logits"], labels=torch.zeros(2, dtype=torch.int64)),
          "The number of classes is that of the logits, whichever labels occur: tell `one_hot` how many there are."),
     Case("200 logits behind", _voxel(200.0, 0.0, true=1, dtype=torch.float32),
          "In float32 exp(200) is infinite. Does your softmax subtract the largest logit?"),
@@ -97,12 +99,14 @@ def _smooth_case(name: str, labels: Tensor, classes: int, epsilon: float, hint: 
 
 _SMOOTH = (
     _smooth_case("three classes, a tenth shared", _LABELS, 3, 0.1,
-                 "All classes share epsilon alike, the true one too: it gets 1 - epsilon, and its part of what is shared."),
+                 "All classes share epsilon alike, the true one too: it gets 1 - epsilon, and its part of what is "
+                 "shared."),
     _smooth_case("no smoothing", _LABELS, 3, 0.0, "With epsilon = 0 the targets are one-hot."),
     _smooth_case("nothing but smoothing", _LABELS, 4, 1.0, "With epsilon = 1 every class gets 1 / classes."),
     _smooth_case("a class that no voxel has", _LABELS, 6, 0.3,
                  "There is a target for each of the classes asked for, whether or not a label has it."),
-    _smooth_case("two slices", _MAP, 4, 0.2, "The classes are axis 1 of the result: labels (B, H, W) give (B, classes, H, W)."),
+    _smooth_case("two slices", _MAP, 4, 0.2,
+                 "The classes are axis 1 of the result: labels (B, H, W) give (B, classes, H, W)."),
     _smooth_case("a volume", _VOLUME, 3, 0.2, "The same line should serve any number of axes of space."),
     _smooth_case("no voxel", _LABELS[:0], 3, 0.1, "An empty batch has targets of shape (0, 3)."),
 )

@@ -12,20 +12,29 @@ from medlearn.checks.engine import Case, Check
 
 
 def dilate(weight: Float[Tensor, "o i *k"], rate: int) -> Float[Tensor, "o i *wide"]:
-    r"""The kernel $w_{t / r}$ where all of $t$ is divisible by $r$ and 0 elsewhere, $k + (k - 1)(r - 1)$ wide. Chapter 4."""
+    r"""The kernel $w_{t / r}$ where all of $t$ is divisible by $r$ and 0 elsewhere, $k + (k - 1)(r - 1)$ wide.
+
+    Chapter 4.
+    """
     wide = weight.new_zeros(*weight.shape[:2], *(rate * (k - 1) + 1 for k in weight.shape[2:]))
-    wide[(..., *[slice(None, None, rate)] * (weight.ndim - 2))] = weight
+    wide[(slice(None), slice(None), *[slice(None, None, rate)] * (weight.ndim - 2))] = weight
     return wide
 
 
 def reach(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
-    r"""Size $1 + \sum_i (k_i - 1) \, r_i \prod_{j<i} s_j$ and jump $\prod_i s_i$ of layers $(k_i, r_i, s_i)$; 1 and 1 of none. Chapter 4."""
+    r"""Size $1 + \sum_i (k_i - 1) \, r_i \prod_{j<i} s_j$ and jump $\prod_i s_i$ of layers $(k_i, r_i, s_i)$, or 1, 1.
+
+    Chapter 4.
+    """
     jumps = list(accumulate((stride for _, _, stride in layers), mul, initial=1))
     return 1 + sum((kernel - 1) * rate * jump for (kernel, rate, _), jump in zip(layers, jumps)), jumps[-1]
 
 
 def seen(rates: list[int], kernel: int) -> Bool[Tensor, "n"]:
-    r"""Which voxels, first to last along an axis, a stack of kernels at these rates sees: sums of one tap each. Chapter 4."""
+    r"""Which voxels, first to last along an axis, a stack of kernels at these rates sees: sums of one tap each.
+
+    Chapter 4.
+    """
     offsets = torch.zeros(1, dtype=torch.int64)
     for rate in rates:
         offsets = (offsets[:, None] + rate * torch.arange(kernel)).unique()
@@ -83,10 +92,12 @@ _SEEN = (
          "Seven voxels from the first tap to the last, and three of them seen."),
     Case("equal rates", dict(rates=[2, 2, 2], kernel=3),
          "Sums of even numbers are even: every other voxel, however many layers there are."),
-    Case("mixed rates", dict(rates=[1, 2, 5], kernel=3), "A path goes through one tap of each layer. Which sums are there?"),
+    Case("mixed rates", dict(rates=[1, 2, 5], kernel=3),
+         "A path goes through one tap of each layer. Which sums are there?"),
     Case("holes further out", dict(rates=[1, 2, 9], kernel=3),
          "Holes need not lie on a lattice. Take the sums themselves, not a rule."),
-    Case("the largest rate first", dict(rates=[9, 1, 3], kernel=3), "The order of the layers does not matter to a sum."),
+    Case("the largest rate first", dict(rates=[9, 1, 3], kernel=3),
+         "The order of the layers does not matter to a sum."),
     Case("no small rate", dict(rates=[2, 3], kernel=3),
          "Two rates without a common factor see nearly everything. What is missing, and where?"),
     Case("larger kernels", dict(rates=[1, 5], kernel=5), "The k taps stand at 0, r, 2r, up to (k - 1) r."),

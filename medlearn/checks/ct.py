@@ -14,13 +14,16 @@ def deviance(expected: Float[Tensor, "b *s"], counts: Float[Tensor, "b *s"]) -> 
     r"""$2 \sum (N \ln (N / \bar N) - N + \bar N)$ over the rays of each image; 0 of no rays. Chapter 9."""
     counted = counts > 0                            # a gradient of 0 * ln 0 would be NaN
     n, mean = (torch.where(counted, value, 1) for value in (counts, expected))
-    excess = (mean - n) / n                         # of N ln N and N ln mean, millions each, nothing exact would be left
+    excess = (mean - n) / n                     # of N ln N and N ln mean, millions each, nothing exact would be left
     log_ratio = torch.where(excess.abs() < 0.5, excess.clamp_min(-0.5).log1p(), (mean / n).log())
     return 2 * torch.where(counted, n * (excess - log_ratio), expected).flatten(1).sum(1)
 
 
 def best_error(mu: Float[Tensor, "*s"], lengths: Float[Tensor, "r"], i0: float) -> Float[Tensor, "*s"]:
-    r"""$1 / (\mu \sqrt J)$ with $J = \sum_i L_i^2 I_0 e^{-\mu L_i}$: the Cramer-Rao bound, relative; infinite without a rod. Chapter 9."""
+    r"""$1 / (\mu \sqrt J)$ with $J = \sum_i L_i^2 I_0 e^{-\mu L_i}$: the relative Cramer-Rao bound, inf without a rod.
+
+    Chapter 9.
+    """
     mean = i0 * torch.exp(-mu[..., None] * lengths)
     return 1 / (mu * (lengths.square() * mean).sum(-1).sqrt())
 
@@ -63,7 +66,8 @@ _DEVIANCE = (
          "There may be any number of axes after that of the batch."),
     Case("nothing was counted", dict(expected=torch.tensor([[2.0, 0.5, 3.0]]), counts=torch.zeros(1, 3)),
          "Here 0 ln 0 is 0. Then a ray's deviance is twice what was expected of it."),
-    Case("nothing expected, nothing counted", dict(expected=torch.tensor([[0.0, 4.0]]), counts=torch.tensor([[0.0, 4.0]])),
+    Case("nothing expected, nothing counted",
+         dict(expected=torch.tensor([[0.0, 4.0]]), counts=torch.tensor([[0.0, 4.0]])),
          "A prediction that is right has a deviance of 0, not NaN."),
     Case("no rays", dict(expected=torch.zeros(2, 0), counts=torch.zeros(2, 0)),
          "A sum over nothing is 0, for each of the two images."),

@@ -2,6 +2,7 @@ r"""Values in few words: small tensors whole, large ones by dtype, shape and ran
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,11 +74,11 @@ def _summary(value: Tensor, digits: int) -> str:
     return (f", from {ends[0]} to {ends[1]}" if ends else "") + (f", {lost} not finite" if lost else "")
 
 
-def _nested(values: object, digits: int) -> str:
+def _nested(values: Any, digits: int) -> str:
     if isinstance(values, list):
         return f"[{', '.join(_nested(item, digits) for item in values)}]"
     return _number(values, digits)
 
 
-def _number(value: object, digits: int) -> str:
+def _number(value: float, digits: int) -> str:
     return f"{value + 0.0:.{digits}g}" if isinstance(value, float) else str(int(value))    # + 0.0 turns -0 into 0

@@ -28,38 +28,60 @@ def check(id: str, answer: object) -> None:
     r"""Say how an answer does: `tasks.volume: all 8 cases passed.`, or the first case that did not, with a hint.
 
     `answer`: the function or class itself, not its result. A wrong answer never raises, whatever it does; one that
-    still raises NotImplementedError is called not attempted. One that takes more than 30 s over a case is stopped; where
-    that cannot be done, outside of the main thread and on Windows, a warning says so. Its random numbers, what it
+    still raises NotImplementedError is called not attempted. One that takes more than 30 s over a case is stopped;
+    where that cannot be done, outside of the main thread and on Windows, a warning says so. Its random numbers, what it
     prints and what it sets (torch's defaults, threads, the folder, replaced functions) stay inside.
     Errors: ValueError for an unknown id. Chapter: all.
+
+    >>> def my_volume(mask, affine):
+    ...     return (mask.sum() * torch.linalg.det(affine[:3, :3]).abs() / 1000).item()
+    >>> check("tasks.volume", my_volume)
+    tasks.volume: all 8 cases passed.
     """
     print(examine(id, answer))
 
 
 def examine(id: str, answer: object) -> Report:
-    r"""The same as data: how many cases passed, and the first that did not.
+    r"""What `check` says about an `answer`, as data: how many cases passed, and the first that did not.
 
     Errors: ValueError for an unknown id. Chapter: all.
+
+    >>> report = examine("tasks.volume", lambda mask, affine: 0.0)
+    >>> report.passed, report.total                         # the empty mask has a volume of 0
+    (1, 8)
     """
     return _find(id).examine(answer)
 
 
 def registered() -> Mapping[str, Check]:
-    r"""All checks of the book: id to check, in the order of the chapters' names. Chapter: all."""
+    r"""All checks of the book: id to check, in the order of the chapters' names. Chapter: all.
+
+    >>> [id for id in registered() if id.startswith("tasks.")]
+    ['tasks.volume', 'tasks.iou_matrix', 'tasks.offsets']
+    """
     return MappingProxyType({id: one for name in _modules() for id, one in _chapter(name).items()})
 
 
 def not_attempted(id: str) -> str:
-    r"""What is printed about an exercise whose stub still stands. Chapter: all."""
+    r"""What is printed about the exercise `id` while its stub still stands. Chapter: all.
+
+    >>> not_attempted("tasks.volume")
+    'tasks.volume: not attempted yet.'
+    """
     return f"{id}: not attempted yet."
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    r"""One question to an answer: inputs by the names the exercise gives them, and what to think of when it fails.
+    r"""One question to an answer: `inputs` by the names the exercise gives them, and a `hint` for when it fails.
 
-    `run(answer, *inputs)` gives the value to compare. Left out, the answer is a function and is called; for a class it
-    builds one and uses it. `gradient`: inputs by which the derivative is compared too. Chapter: all.
+    `name` is what the student reads of it, "an empty mask". `run(answer, *inputs)` gives the value to compare.
+    Left out, the answer is a function and is called; for a class it builds one and uses it.
+    `gradient`: inputs by which the derivative is compared too. Chapter: all.
+
+    >>> case = Case("a vector", dict(x=torch.ones(3)), "Multiply by two.", gradient=("x",))
+    >>> case.run(lambda x: 2 * x, *case.inputs.values())
+    tensor([2., 2., 2.])
     """
 
     name: str
@@ -71,10 +93,16 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    r"""An exercise's cases and a right answer to it, the reference, which says what is expected in each.
+    r"""An exercise's `cases` and a right answer to it, the `reference`, which says what is expected in each.
 
+    `id` is "chapter.exercise", as `check` is given it.
     `same_dtype=False` lets a float tensor have any float dtype. Where there is a GPU each case is asked there as well,
     and has passed when it did on both. Errors: ValueError for no case, or two of the same name. Chapter: all.
+
+    >>> double = Check("toy.double", lambda x: 2 * x, (Case("ones", dict(x=torch.ones(3)), "Multiply by two."),
+    ...                                                Case("nothing", dict(x=torch.ones(0)), "No numbers.")))
+    >>> print(double.examine(lambda x: x + x))
+    toy.double: all 2 cases passed.
     """
 
     id: str
@@ -127,8 +155,8 @@ class Check:
                             unwritten=is_a_stub(error), endless=isinstance(error, Endless))
         return None if found is None else _failure(case, untouched, device, *found, printed.getvalue())
 
-    def _judge(self, case: Case, given: Mapping[str, Any], untouched: Mapping[str, Any], expected: object, got: object,
-               expected_gradient: Mapping[str, Tensor], printed: io.StringIO,
+    def _judge(self, case: Case, given: Mapping[str, Any], untouched: Mapping[str, Any], expected: object, got: Any,
+               expected_gradient: Mapping[str, Tensor | None], printed: io.StringIO,
                ) -> tuple[Difference, object, object] | None:
         """The first thing that is wrong with what an answer gave, with what was expected and what came."""
         for name, before in untouched.items():
@@ -155,9 +183,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Failure:
-    r"""The first case an answer did not pass: its name, what is wrong, and the hint; `str` is the whole text.
+    r"""The first `case` an answer did not pass, by its name, the `reason`, and the `hint`; `text` is the whole of it.
 
     `unwritten`: the answer itself raised NotImplementedError. `endless`: it had to be stopped. Chapter: all.
+
+    >>> examine("tasks.volume", lambda mask, affine: mask.sum().item()).failure.reason
+    'The number is another.'
     """
 
     case: str
@@ -173,7 +204,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    r"""How an answer did; `str` is the text for the student. `failure` is None too where nothing was attempted."""
+    r"""How an answer to the exercise `id` did: `passed` of `total` cases, and the first `failure`.
+
+    `text` is what the student reads. `failure` is None too where nothing was attempted. Chapter: all.
+
+    >>> report = examine("tasks.volume", lambda mask, affine: 0.0)
+    >>> report.text.splitlines()[0], report.failure.case
+    ('tasks.volume: 1 of 8 cases passed.', 'one voxel of 1 mm')
+    """
 
     id: str
     passed: int
@@ -186,8 +224,10 @@ class Report:
 
 
 _CHANGEABLE = (Tensor, np.ndarray, list, dict)
-_MUTATION = ("The caller still needs it as it was. Work on a copy, `.clone()`, without steps in place: `+=`, `x[...] =`, "
-             "names that end in `_`.")
+_MUTATION = ("The caller still needs it as it was. Work on a copy, `.clone()`, without steps in place: `+=`, "
+             "`x[...] =`, names that end in `_`.")
+_ELSEWHERE = ("It passed on the CPU. All tensors have to be where the input is: `device=x.device`, `x.new_zeros(...)`, and "
+              "no `.numpy()`.")
 _DETACHED = "`.detach()`, `.item()`, `.data`, `.numpy()` and `torch.tensor(x)` cut the graph, and so does `no_grad`."
 
 
@@ -256,7 +296,7 @@ def _failure(case: Case, inputs: Mapping[str, Any], device: str, found: Differen
     if printed.strip():
         rows.append(("printed", first_lines(printed)))
     place = "" if device == "cpu" else f", on {device}"
-    hint = found.advice or case.hint
+    hint = found.advice or (case.hint if device == "cpu" else _ELSEWHERE)
     text = "\n".join([f"The first that did not: {case.name}{place}.", f"  {found.reason}", *_table(rows),
                       f"  Hint: {hint}"])
     return Failure(case.name, found.reason, hint, text, unwritten, endless)

@@ -11,7 +11,10 @@ from medlearn.checks.engine import Case, Check
 
 
 def soft_dice(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"]) -> Float[Tensor, "b k"]:
-    r"""$2 \sum_v p_v y_v / (\sum_v p_v + \sum_v y_v)$ of each image and class; 1 where neither side has any of it. Chapter 3."""
+    r"""$2 \sum_v p_v y_v / (\sum_v p_v + \sum_v y_v)$ of each image and class; 1 where neither side has any of it.
+
+    Chapter 3.
+    """
     p = probabilities.flatten(2)
     y = torch.nn.functional.one_hot(labels.flatten(1), p.shape[1]).movedim(-1, 1).to(p)
     both, size = (p * y).sum(2), p.sum(2) + y.sum(2)
@@ -20,14 +23,17 @@ def soft_dice(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *
 
 def tversky(tp: Float[Tensor, "*n k"], fp: Float[Tensor, "*n k"], fn: Float[Tensor, "*n k"],
             alpha: Float[Tensor, "k"], beta: Float[Tensor, "k"]) -> Float[Tensor, "*n k"]:
-    r"""$\mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$, a price for each class; 1 where all three are 0. Chapter 3."""
+    r"""$\mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$, priced by class; 1 where all are 0.
+
+    Chapter 3.
+    """
     wrong = alpha * fp + beta * fn
     whole = tp + wrong
     return torch.where(whole > 0, tp / torch.where(whole > 0, whole, 1), 1)
 
 
 def gradient_share(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"]) -> Float[Tensor, "k"]:
-    r"""$\sum_{v: y_v = k} \sum_c |p_{vc} - y_{vc}|$ over its sum for all $k$: each true class's part of cross-entropy's gradient.
+    r"""$\sum_{v: y_v = k} \sum_c |p_{vc} - y_{vc}|$ over its sum for all $k$: its part of cross-entropy's gradient.
 
     Zeros where there is no gradient at all. Chapter 3.
     """
@@ -67,7 +73,7 @@ def _finite_gradient(answer: Callable[..., Tensor], value: Tensor, *others: Tens
     return gradient.isfinite()
 
 
-_BOTH_BRANCHES = ("Is the gradient a number, not NaN, where a class is absent? On the way back `torch.where` multiplies "
+_BOTH_BRANCHES = ("Is the gradient a number, not NaN, where a class is absent? On the way back `torch.where` "
                   "both branches, so the one that is not taken must be finite too.")
 _MAP = torch.tensor([[[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]]])
 _SHIFTED = _MAP.roll(1, dims=2)
@@ -95,7 +101,8 @@ _SOFT_DICE = (
          "A loss has to pass its gradient on to every probability, through the denominator as well.",
          gradient=("probabilities",)),
     Case("the gradient beside an absent class",
-         dict(probabilities=_logits(1, 3, 3, 4).softmax(1) * torch.tensor([1.0, 1.0, 0.0]).view(1, 3, 1, 1), labels=_MAP),
+         dict(probabilities=_logits(1, 3, 3, 4).softmax(1) * torch.tensor([1.0, 1.0, 0.0]).view(1, 3, 1, 1),
+              labels=_MAP),
          _BOTH_BRANCHES, run=_finite_gradient),
 )
 
@@ -107,8 +114,9 @@ _TVERSKY = (
                                   fn=torch.tensor([[4.0, 1.0]]), alpha=torch.tensor([0.3, 0.3]),
                                   beta=torch.tensor([0.7, 0.7])),
          "Alpha is the price of a false alarm (fp), beta that of a miss (fn)."),
-    Case("prices that do not sum to one", dict(tp=_counts(2, 3, seed=2), fp=_counts(2, 3, seed=3), fn=_counts(2, 3, seed=4),
-                                               alpha=torch.ones(3), beta=torch.ones(3)),
+    Case("prices that do not sum to one",
+         dict(tp=_counts(2, 3, seed=2), fp=_counts(2, 3, seed=3), fn=_counts(2, 3, seed=4), alpha=torch.ones(3),
+              beta=torch.ones(3)),
          "At one and one it is intersection over union. The index itself has no factor of 2."),
     Case("a price for each class", dict(tp=_counts(2, 3, seed=5), fp=_counts(2, 3, seed=6), fn=_counts(2, 3, seed=7),
                                         alpha=torch.tensor([0.5, 0.2, 0.9]), beta=torch.tensor([0.5, 0.8, 0.1])),

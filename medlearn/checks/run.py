@@ -25,7 +25,8 @@ _LIBRARIES = tuple(f"{folder}{os.sep}" for folder in (Path(__file__).parents[1],
                                                       sysconfig.get_path("platstdlib")))
 _CELLS = ("<ipython-input", "<string>", "<stdin>")
 _AGAIN_S = 0.05                     # a bare `except:` may have caught the first one
-_PLACES = (builtins, math, random, np, np.random, np.linalg, torch, torch.fft, torch.linalg, torch.special, torch.autograd,
+_PLACES = (builtins, math, random, np, np.random, np.linalg, torch, torch.fft, torch.linalg, torch.special,
+           torch.autograd,
            torch.nn, torch.nn.functional, torch.Tensor, torch.nn.Module)
 _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
@@ -197,10 +198,12 @@ def location(error: BaseException) -> traceback.FrameSummary | None:
 
 
 def is_a_stub(error: BaseException) -> bool:
-    r"""Whether the student's own code says `raise NotImplementedError`; PyTorch raises it too, for what it cannot do."""
+    r"""Whether the student's own code says `raise NotImplementedError`; PyTorch raises it too, where it cannot."""
     last = error.__traceback__
-    while last.tb_next:
+    while last is not None and last.tb_next is not None:
         last = last.tb_next
+    if last is None:                                        # it was never raised
+        return False
     code = last.tb_frame.f_code
     return (isinstance(error, NotImplementedError) and _own(code.co_filename)
             and dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS")

@@ -78,9 +78,11 @@ _VOLUME = (
     Case("a mirrored grid", dict(mask=_ONE, affine=_affine([-2.0, 0, 0, 90], [0, 2.0, 0, -126], [0, 0, 2.0, -72])),
          "A determinant is negative where the grid is mirrored. A volume has no sign."),
     Case("a turned grid", dict(mask=_SOME, affine=_affine([0, -0.8, 0, 4], [0.6, 0, -1.6, 0], [0.8, 0, 1.2, 9])),
-         "In a turned grid the spacings are not on the diagonal. Which number of a matrix tells how it stretches volumes?"),
+         "In a turned grid the spacings are not on the diagonal. Which number of a matrix tells how it stretches "
+         "volumes?"),
     Case("a sheared grid", dict(mask=_SOME, affine=_affine([1.0, 0, 0.5, 0], [0, 1.0, 0.5, 0], [0, 0, 3.0, 0])),
-         "With a tilted gantry the axes are not at right angles: the lengths of the columns do not multiply to the volume."),
+         "With a tilted gantry the axes are not at right angles: the lengths of the columns do not multiply to the "
+         "volume."),
     Case("slices in another order", dict(mask=_ONE, affine=_affine([0, 0, 3.0, 1], [0.5, 0, 0, 2], [0, 0.5, 0, 3])),
          "An array's axes may come in any order, as in a sagittal scan. The diagonal may then be zero."),
     Case("an empty mask", dict(mask=torch.zeros_like(_ONE), affine=_UNIT),
@@ -91,7 +93,8 @@ _IOU = (
     Case("one thing, partly found", dict(prediction=_box((3, 6), _square(0, 0)), target=_box((3, 6), _square(0, 1))),
          "The union is the truth plus the answer, minus what they share, which would be counted twice."),
     Case("two found things, three true", dict(prediction=_TWO, target=_CROSSED),
-         "Rows are the found things in the order of their numbers, columns the true ones. Thing i stands in row i - 1."),
+         "Rows are the found things in the order of their numbers, columns the true ones. Thing i stands in row i - "
+         "1."),
     Case("a false alarm", dict(prediction=_TWO, target=_box((4, 6), _square(0, 0))),
          "A thing that overlaps nothing keeps its row, of zeros. Does the table have a row for each found thing?"),
     Case("a perfect answer", dict(prediction=_TWO, target=_TWO), "A thing's IoU with itself is 1."),
@@ -109,7 +112,8 @@ _OFFSETS = (
     Case("one square", dict(things=_box((4, 5), _square(0, 1))),
          "The arrow leads from the voxel to the centre: centre minus place, the row's part first, then the column's."),
     Case("a crooked thing", dict(things=torch.tensor([[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 0]])),
-         "The centre of mass is the mean place of a thing's voxels. It may lie between voxels, and even outside the thing."),
+         "The centre of mass is the mean place of a thing's voxels. It may lie between voxels, and even outside the "
+         "thing."),
     Case("two things that touch", dict(things=_TWO), "Each thing has its own centre, whatever lies beside it."),
     Case("three things in 3D", dict(things=_box((4, 3, 5), (slice(0, 2), slice(0, 2), slice(0, 2)),
                                                 (slice(3, 4), slice(0, 3), slice(0, 1)),

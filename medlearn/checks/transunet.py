@@ -38,7 +38,8 @@ _PATCHES = (
     Case("one patch", dict(image=_image(1, 1, 2, 2), side=2),
          "An image of 2 x 2 pixels is a single token of four numbers: shape (1, 1, 4)."),
     Case("a row of two patches", dict(image=_image(1, 1, 2, 4), side=2),
-         "The first token holds pixels 0, 1, 4, 5: a square, not a stretch of memory. A view alone does not give squares."),
+         "The first token holds pixels 0, 1, 4, 5: a square, not a stretch of memory. A view alone does not give "
+         "squares."),
     Case("more rows than columns", dict(image=_image(1, 1, 6, 4), side=2),
          "The squares are counted along a row of squares first, then down."),
     Case("three channels", dict(image=_image(1, 3, 4, 4), side=2),

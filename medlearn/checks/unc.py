@@ -16,7 +16,7 @@ def mutual_information(probabilities: Float[Tensor, "m b k *s"]) -> Float[Tensor
 
 def pool(members: Int64[Tensor, "n"], means: Float[Tensor, "n *s"], aleatoric: Float[Tensor, "n *s"],
          epistemic: Float[Tensor, "n *s"]) -> tuple[Float[Tensor, "*s"], Float[Tensor, "*s"], Float[Tensor, "*s"]]:
-    r"""Mean, aleatoric and epistemic part of n ensembles as one: $\mathbb{E}_h[e_h] + \operatorname{Var}_h[\mu_h]$ is the last.
+    r"""Mean, aleatoric, epistemic part of n ensembles as one, $\mathbb{E}_h[e_h] + \operatorname{Var}_h[\mu_h]$.
 
     An ensemble counts by its number of members; one without members counts for nothing. Chapter 12.
     """
@@ -70,7 +70,8 @@ _INFORMATION = (
          "Three certain members of three opinions: ln 3. A probability of 0 adds 0 to an entropy, not NaN."),
     Case("voxels where all say the same", dict(probabilities=_UNANIMOUS),
          "Where nobody disagrees the answer is 0, however unsure all of them are."),
-    Case("no voxels", dict(probabilities=torch.zeros(3, 1, 2, 0, 4, dtype=torch.float64)), "No voxels in, no voxels out: shape (1, 0, 4)."),
+    Case("no voxels", dict(probabilities=torch.zeros(3, 1, 2, 0, 4, dtype=torch.float64)),
+         "No voxels in, no voxels out: shape (1, 0, 4)."),
     Case("single precision", dict(probabilities=_answers(3, 2, 4, 5, seed=5, dtype=torch.float32)),
          "The result has the dtype of the probabilities."),
 )

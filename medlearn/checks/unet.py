@@ -9,7 +9,10 @@ from medlearn.checks.engine import Case, Check
 
 
 def merge(fine: Float[Tensor, "b c *s"], coarse: Float[Tensor, "b d *half"]) -> Float[Tensor, "b e *s"]:
-    r"""$[x, \mathrm{double}(y)]$: the coarse map, each voxel twice along each axis and cut to size, after the fine one. Chapter 5."""
+    r"""$[x, \mathrm{double}(y)]$: the coarse map, each voxel twice along each axis and cut to size, after the fine one.
+
+    Chapter 5.
+    """
     for axis, n in zip(range(2, fine.ndim), fine.shape[2:]):
         coarse = coarse.repeat_interleave(2, dim=axis).narrow(axis, 0, n)
     return torch.cat([fine, coarse], dim=1)
@@ -54,12 +57,16 @@ _MERGE = (
 
 _SIZE = (
     Case("the paper's network", dict(size=572, levels=4), "There 572 x 572 voxels go in and 388 x 388 come out."),
-    Case("no pooling at all", dict(size=20, levels=0), "Then there is only the bottom: two convolutions take 4 voxels."),
-    Case("one pooling", dict(size=24, levels=1), "Of 24 stay 20; 10, then 6; 12, then 8: every level has two convolutions, on both arms."),
+    Case("no pooling at all", dict(size=20, levels=0),
+         "Then there is only the bottom: two convolutions take 4 voxels."),
+    Case("one pooling", dict(size=24, levels=1),
+         "Of 24 stay 20; 10, then 6; 12, then 8: every level has two convolutions, on both arms."),
     Case("an odd number before a pooling", dict(size=573, levels=4), "Of 573 stay 569, which cannot be halved: None."),
-    Case("an odd number further down", dict(size=574, levels=4), "The second pooling meets 281 voxels: look before each of them."),
+    Case("an odd number further down", dict(size=574, levels=4),
+         "The second pooling meets 281 voxels: look before each of them."),
     Case("the smallest that fits", dict(size=188, levels=4), "It leaves 4 voxels of 188."),
-    Case("nothing is left", dict(size=140, levels=4), "All poolings fit, and the way up takes all that was left: None."),
+    Case("nothing is left", dict(size=140, levels=4),
+         "All poolings fit, and the way up takes all that was left: None."),
     Case("smaller than its rim", dict(size=3, levels=1), "A negative number of voxels is none: None."),
 )
 

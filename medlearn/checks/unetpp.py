@@ -9,7 +9,10 @@ from medlearn.checks.engine import Case, Check
 
 
 def joins(i: int, j: int) -> list[tuple[int, int]]:
-    r"""The places whose maps $x_{i,j}$ takes: all to its left, then the one below; in column 0 the one above. Chapter 6."""
+    r"""The places whose maps $x_{i,j}$ takes: all to its left, then the one below; in column 0 the one above.
+
+    Chapter 6.
+    """
     if j == 0:
         return [(i - 1, 0)] if i else []
     return [*((i, k) for k in range(j)), (i + 1, j - 1)]

@@ -14,7 +14,10 @@ EULER = 0.5772156649015329
 
 def gcnr(image: Float[Tensor, "*s"], lesion: Bool[Tensor, "*s"], around: Bool[Tensor, "*s"],
          bins: int = 100) -> Float[Tensor, ""]:
-    r"""$1 - \sum_i \min(p_i, q_i)$ of two histograms with common bins; 0 where one value is all there is. Chapter 11."""
+    r"""$1 - \sum_i \min(p_i, q_i)$ of two histograms with common bins; 0 where one value is all there is.
+
+    Chapter 11.
+    """
     p, q = image[lesion], image[around]
     both = torch.cat([p, q])
     if len(p) == 0 or len(q) == 0:
@@ -27,14 +30,20 @@ def gcnr(image: Float[Tensor, "*s"], lesion: Bool[Tensor, "*s"], around: Bool[Te
 
 
 def worth(frames: Float[Tensor, "b n *s"]) -> Float[Tensor, "b"]:
-    r"""$\frac{1}{n} \sum_k \mathrm{var}(a_k) / \mathrm{var}(\frac{1}{n} \sum_k a_k)$ over space; 1 for frames without speckle. Chapter 11."""
+    r"""$\frac{1}{n} \sum_k \mathrm{var}(a_k) / \mathrm{var}(\frac{1}{n} \sum_k a_k)$ over space; 1 without speckle.
+
+    Chapter 11.
+    """
     one = frames.flatten(2).var(2, unbiased=False).mean(1)
     mean = frames.mean(1).flatten(1).var(1, unbiased=False)
     return torch.where(mean > 0, one / torch.where(mean > 0, mean, 1), 1)
 
 
 def levels(a: Float[Tensor, "b *s"]) -> Float[Tensor, "b 3"]:
-    r"""Rayleigh's sigma from $\langle a \rangle$, from $\langle a^2 \rangle$ and from $\langle \ln a \rangle$, in this order. Chapter 11."""
+    r"""Rayleigh's sigma from $\langle a \rangle$, $\langle a^2 \rangle$ and $\langle \ln a \rangle$, in this order.
+
+    Chapter 11.
+    """
     a = a.flatten(1)
     by_mean = a.mean(1) * math.sqrt(2 / math.pi)
     by_power = (a.square().mean(1) / 2).sqrt()
@@ -99,7 +108,8 @@ _WORTH = (
          "Compare the variance over space of one frame, averaged over the frames, with that of the mean frame."),
     Case("several patients", dict(frames=torch.cat([_CORRELATED, 3 * _rayleigh(1, 3, 20, 20, seed=6)])),
          "One number for each patient, (B,), whatever the gain was."),
-    Case("frames of unequal gain", dict(frames=_rayleigh(1, 2, 20, 20, seed=7) * torch.tensor([1.0, 3.0]).view(1, 2, 1, 1)),
+    Case("frames of unequal gain",
+         dict(frames=_rayleigh(1, 2, 20, 20, seed=7) * torch.tensor([1.0, 3.0]).view(1, 2, 1, 1)),
          "Average the variances of the frames, all of them, not the standard deviations."),
     Case("a volume", dict(frames=_rayleigh(2, 3, 6, 7, 8, seed=8)),
          "The variance goes over all axes of space, and over no other."),
@@ -114,12 +124,14 @@ _LEVELS = (
     Case("a brighter one", dict(a=_rayleigh(1, 50, 40, seed=11, sigma=40.0)),
          "Twice the amplitude is twice the level, by each of the three ways: check the powers and the roots."),
     Case("a constant", dict(a=torch.full((1, 4, 5), 2.0)),
-         "Here the three disagree, since a constant is not Rayleigh's. The mean of ln a is ln sigma + (ln 2 - gamma) / 2."),
+         "Here the three disagree, since a constant is not Rayleigh's. The mean of ln a is ln sigma + (ln 2 - gamma) "
+         "/ 2."),
     Case("several patients", dict(a=torch.stack([_rayleigh(20, 20, seed=12), _rayleigh(20, 20, seed=13, sigma=5.0)])),
          "One row for each patient and one column for each way: (B, 3)."),
     Case("a volume", dict(a=_rayleigh(2, 6, 7, 8, seed=14)), "Average over all axes of space, and over no other."),
     Case("a cyst", dict(a=torch.zeros(2, 8, 8)),
-         "The logarithm of zero is minus infinity, and the exponential of that is 0 again: all three ways give 0, not NaN."),
+         "The logarithm of zero is minus infinity, and the exponential of that is 0 again: all three ways give 0, "
+         "not NaN."),
     Case("the gradient", dict(a=_rayleigh(2, 5, 5, seed=15)),
          "A level that a network is to be trained on needs a gradient.", gradient=("a",)),
 )

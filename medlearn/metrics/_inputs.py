@@ -11,7 +11,7 @@ from medlearn.base.validation import as_tensor, check_labels, check_same, check_
 Labels = Integer[Tensor | np.ndarray, "b *s"] | Bool[Tensor | np.ndarray, "b *s"]
 Mask = Bool[Tensor | np.ndarray, "*s"]
 
-WIDE = (torch.uint16, torch.uint32, torch.uint64)         # torch holds them, and computes with none
+WIDE = (torch.uint16, torch.uint32, torch.uint64)         # torch stores them and computes with none
 ROUNDING = 1e-6                 # 3 steps of 0.8 mm are 2.4000000000000004 mm, and of a header's float32 2.40000004
 
 
@@ -42,7 +42,7 @@ def as_masks(prediction: Mask, target: Mask) -> list[np.ndarray]:
 
 
 def as_ids(name: str, value: Integer[Tensor | np.ndarray, "*s"]) -> Tensor:
-    """A map of ids `(*S)`; whether they are 0 or more is looked at where they are counted."""
+    """A map of ids `(*S)`; negative ids are refused later, where the ids are counted."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" or isinstance(value, Tensor) and value.dtype in WIDE:
         value = _as_int64(name, value)
     return check_tensor(name, value, dtype="integer", shape="(*S)")

@@ -14,13 +14,16 @@ from medlearn.base.validation import check_holds, check_tensor
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    r"""Mean and spread of a metric, $\bar x = \frac1n \sum_i x_i$, and the cases that need a word of their own.
+    r"""Mean and spread of a metric, $\bar x = \frac1n \sum_i x_i$, and how many cases are infinite or undefined.
 
     `cases` were counted; `undefined` were not, since neither truth nor answer had what was asked for (their value is
     NaN). `infinite` of the counted ones are distances to something that is not there: a miss, or a false alarm. One of
-    them makes `mean` infinite, which is honest but says little, so `finite_mean` and `finite_std` describe the others;
-    quote them together with `infinite`, or the misses are gone. Where nothing is left to average they are NaN.
-    `finite_std` has n - 1 below the line, and is NaN for one case. Chapter 5.
+    them makes `mean` infinite, which is true but says little, so `finite_mean` and `finite_std` describe the others;
+    quote `infinite` beside them, or the misses are hidden. Where nothing is left to average they are NaN. `finite_std`
+    divides by n - 1, and is NaN for one case. Chapter 5.
+
+    >>> Summary(cases=20, infinite=1, undefined=2, finite_mean=3.0, finite_std=1.5)
+    3.000 ± 1.500 over 19 of 20 cases, 1 infinite (2 undefined, left out)
     """
 
     cases: int
@@ -45,9 +48,12 @@ class Summary:
 def summarise(values: Float[Tensor, "*n"]) -> Summary:
     r"""The `Summary` of a metric's values, such as `summarise(counts.dice[:, 2])` for class 2 over a batch.
 
-    Shapes: any. NaN is undefined and left out, and how many there were is said; an infinity counts.
+    Shapes: `values` of any. NaN is undefined: it is left out and counted as such; an infinity counts as a case.
     No value gives NaN over 0 cases. Errors: TypeError for anything but a float tensor; ValueError for minus infinity,
     which no metric is. Chapter 5.
+
+    >>> summarise(torch.tensor([0.9, 0.7, float("nan")]))
+    0.800 ± 0.141 over 2 cases (1 undefined, left out)
     """
     check_tensor("values", values, dtype="float")
     check_holds("values", values, ~values.isneginf(), expected="numbers, inf or NaN")

@@ -17,7 +17,7 @@ Edge = tuple[Corner, Corner]
 
 def neighbour_codes(mask: np.ndarray) -> np.ndarray:
     """The code of every cell between the voxels: its corners in lexicographic order, read as a binary number."""
-    codes = mask.view(np.uint8)
+    codes: np.ndarray = mask.view(np.uint8)
     for axis, bits in zip(reversed(range(mask.ndim)), (1, 2, 4)):
         low, high = (np.moveaxis(codes, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
         codes = np.moveaxis(low << bits | high, 0, axis)

@@ -1,4 +1,4 @@
-r"""Which found thing is which true thing: every overlap counted in one pass, then one-to-one pairs."""
+r"""Pairs of found and true things: every overlap is counted in one pass, then partners are chosen one-to-one."""
 from __future__ import annotations
 
 import math
@@ -21,7 +21,7 @@ _BLOCK_GPU = 1 << 24
 _VOXELS = 1 << 16               # voxels with a thing that are counted together
 _TABLE = 1 << 20                # possible pairs that are counted in a table; more are counted by sorting
 _MASK_VALUES = 1 << 22          # values of a block of masks
-_TIE = 1e-12                    # closer sums of gains are equal: more than rounding, less than any score shows
+_TIE = 1e-12                    # sums of gains that differ by less are equal: more than rounding, less than is shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def overlaps(prediction: Things, target: Things) -> Overlaps:
     r"""The shared voxels of all pairs, $n_{ij} = |A_i \cap B_j|$: the joint histogram of two maps, $A B^\top$ for sets.
 
     Shapes: each is a map of ids `(*S)`, 0 background, or an `InstanceSet` on that grid. Between two sets a pair needs
-    equal classes; a map has none, and beside it the set's classes play no part.
+    equal classes; a map has none, and beside it the set's classes are ignored.
     No thing on a side gives no pair. Errors: as `panoptic_quality`. Chapter 1.
     """
     prediction, target = as_things(prediction, target)
@@ -62,7 +62,7 @@ def match(candidates: tuple[np.ndarray, np.ndarray], gain: np.ndarray) -> np.nda
     r"""The candidate pairs that are kept: one-to-one, with the largest sum of gains, $\max \sum_{ij} g_{ij} x_{ij}$.
 
     Shapes: two index arrays `(p,)` and the positive gains `(p,)`; returned are places 0..p-1 of the kept pairs.
-    Pairs that meet no rival are kept as they are; the others are assigned optimally, in a table of those alone.
+    Pairs whose things are in no other pair are kept as they are; the others are assigned optimally, among themselves.
     Of equal sums the one of most pairs is kept (0.4 alone, or 0.2 and 0.2), so that the order of the things cannot
     decide how many are found. No candidate gives none.
     Source: Crouse 2016, doi:10.1109/TAES.2016.140952, as in scipy. Chapter 1.
@@ -97,10 +97,10 @@ def _joint_histogram(prediction: Tensor, target: Tensor) -> Overlaps:
     (prediction_ids, i), (target_ids, j) = (np.unique(ids, return_inverse=True) for ids in (prediction_ids, target_ids))
     pairs, which = np.unique(i * len(target_ids) + j, return_inverse=True)       # a pair may be in several tallies
     i, j, counts = pairs // max(1, len(target_ids)), pairs % max(1, len(target_ids)), _sums(which, counts, len(pairs))
-    voxels = [_sums(index, counts, len(ids))[ids > 0] for ids, index in ((prediction_ids, i), (target_ids, j))]
+    found, true = (_sums(index, counts, len(ids))[ids > 0] for ids, index in ((prediction_ids, i), (target_ids, j)))
     both = (prediction_ids[i] > 0) & (target_ids[j] > 0)
     i, j = (index[both] - (ids == 0).any() for ids, index in ((prediction_ids, i), (target_ids, j)))    # 0 is no thing
-    return Overlaps(*voxels, i, j, counts[both])
+    return Overlaps(found, true, i, j, counts[both])
 
 
 def _inside(prediction: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -110,15 +110,20 @@ def _inside(prediction: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor
     for start in range(0, prediction.numel(), block := _BLOCK if on_cpu else _BLOCK_GPU):
         p, t = prediction[start:start + block], target[start:start + block]
         inside = (p | t).bool()
-        # numpy leaps over the empty stretches of a mask, which are most of a scan
+        # on mostly empty masks numpy is the faster of the two
         inside = torch.from_numpy(np.flatnonzero(inside.numpy())) if on_cpu else inside.nonzero()[:, 0]
         kept.append((p.index_select(0, inside), t.index_select(0, inside)))
         size += len(inside)
         if size >= _VOXELS:
-            yield tuple(map(torch.cat, zip(*kept)))
+            yield _joined(kept)
             kept, size = [], 0
     if kept:
-        yield tuple(map(torch.cat, zip(*kept)))
+        yield _joined(kept)
+
+
+def _joined(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    prediction, target = zip(*pairs)
+    return torch.cat(prediction), torch.cat(target)
 
 
 def _tally(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,7 +153,7 @@ def _sums(index: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
     return np.bincount(index, counts, n).astype(np.int64)       # through float64, exact below 2^53 voxels
 
 
-def _products_of_masks(prediction: Things, target: Things) -> Overlaps:
+def _products_of_masks(prediction: Tensor | InstanceSet, target: Tensor | InstanceSet) -> Overlaps:
     (n, prediction_rows), (m, target_rows) = _rows("prediction", prediction), _rows("target", target)
     grid, device = _grid(prediction)
     shared = torch.zeros(n, m, dtype=torch.int64, device=device)
@@ -167,8 +172,8 @@ def _products_of_masks(prediction: Things, target: Things) -> Overlaps:
     return Overlaps(*(part.cpu().numpy() for part in (prediction_voxels, target_voxels, i, j, shared[i, j])))
 
 
-def _rows(name: str, things: Things) -> tuple[int, Callable[[slice], Tensor]]:
-    """How many things there are, and what gives their masks over a stretch of voxels as rows."""
+def _rows(name: str, things: Tensor | InstanceSet) -> tuple[int, Callable[[slice], Tensor]]:
+    """How many things there are, and a function that gives their masks over a range of voxels as rows."""
     if isinstance(things, InstanceSet):
         masks = things.masks.flatten(1)
         return len(masks), lambda voxels: masks[:, voxels]

@@ -13,7 +13,7 @@ from medlearn.metrics._inputs import Labels, as_label_maps
 
 @dataclass(frozen=True, eq=False)
 class ConfusionCounts:
-    r"""Voxels found (tp), falsely marked (fp), missed (fn) and rightly left alone (tn), of each image and class.
+    r"""Voxels found (`tp`), falsely marked (`fp`), missed (`fn`) and rightly left alone (`tn`), by image and class.
 
     Shapes: `(B, K)` each, int64, and so the metrics, in float64. Units: voxels.
     `a + b` and `sum(list)` pool: the counts add up, and the ratio is taken once; `over_batch()` pools the images of a
@@ -23,6 +23,10 @@ class ConfusionCounts:
     answer both empty: `dice` and `iou` are NaN, no answer is right or wrong. One of them empty: 0, so that a mean
     cannot drop a miss. `sensitivity` is NaN without a true voxel, `precision` without a marked one, `specificity`
     where all is true. Chapter 5.
+
+    >>> counts = ConfusionCounts(*torch.tensor([[[6]], [[2]], [[2]], [[90]]]))
+    >>> counts.dice, counts.iou
+    (tensor([[0.7500]], dtype=torch.float64), tensor([[0.6000]], dtype=torch.float64))
     """
 
     tp: Int64[Tensor, "b k"]
@@ -123,5 +127,5 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def _real(counts: Tensor) -> Tensor:
-    # Apple's GPU knows no double precision
+    # Apple's GPU has no double precision
     return counts.float() if counts.device.type == "mps" else counts.double()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.grid import Grid, Spacing, as_spacing
-from medlearn.base.validation import check_choice, check_number
+from medlearn.base.validation import Number, check_choice, check_number
 from medlearn.metrics._inputs import ROUNDING, Labels, Mask, as_label_maps, as_masks
 from medlearn.metrics._surface_elements import element_areas, neighbour_codes
 
@@ -27,10 +27,13 @@ _FEW = 4096                     # elements up to which the tree alone is faster
 class SurfaceDistances:
     r"""From every element of one surface to the nearest of the other: $d(a, B) = \min_{b \in B} \lVert a - b \rVert$.
 
-    Shapes: `prediction_to_target_mm` and `prediction_weights (n,)`, `target_to_prediction_mm` and `target_weights (m,)`;
-    all are float64 on the CPU. Units: mm; the weights of a side sum to its surface, in voxels or in mm^2 (in 2D mm), as
-    `measure` says. A mask without a voxel has no surface: no distance leads from it, and those to it are infinite.
-    Chapter 5.
+    Shapes: `prediction_to_target_mm` and `prediction_weights (n,)`, `target_to_prediction_mm` and `target_weights
+    (m,)`; all are float64 on the CPU. Units: mm; the weights of a side sum to its surface, in voxels or in mm^2 (in 2D
+    mm), as `measure` says. A mask without a voxel has no surface: there are no distances from it, and those to it are
+    infinite. Chapter 5.
+
+    >>> SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1))
+    SurfaceDistances(2 elements of the prediction, 1 of the target, at most 3 mm apart)
     """
 
     prediction_to_target_mm: np.ndarray
@@ -66,9 +69,9 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | G
     and of a 2D slice a third number is its thickness, which no distance in it needs.
     `measure="voxels"`: the surface are the voxels of the mask that have a face to the outside, and each counts once: so
     in MONAI and medpy. `measure="area"`: it is what marching cubes draw between the voxels, and each piece weighs its
-    area: so in DeepMind's surface-distance. Where voxels are not cubes only the area is fair to every direction.
-    Beyond the image is outside. Runs on the CPU, wherever the masks are.
-    A mask without a voxel: as `SurfaceDistances` says; each metric says what it makes of that.
+    area: so in DeepMind's surface-distance. Where voxels are not cubes only the area treats all directions alike.
+    What lies beyond the image is outside. Runs on the CPU, wherever the masks are.
+    A mask without a voxel: as `SurfaceDistances` says; each metric states its own value for it.
     Errors: TypeError for masks that are not bool; ValueError for shapes or devices that do not belong together, a
     spacing that is not one number above 0 for each axis, another measure.
     Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
@@ -86,15 +89,19 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | G
     padded = [np.pad(mask[box], margin) for mask in masks]
     here, there = (_voxels_at_the_surface(mask) if measure == "voxels" else _cells_at_the_surface(mask, spacing)
                    for mask in padded)
-    ways = (_to_nearest_mm(*way, spacing, offsets) for way in ((here, there), (there, here)))
-    return SurfaceDistances(*ways, here.weights, there.weights, measure)
+    to_target, to_prediction = (_to_nearest_mm(*way, spacing, offsets) for way in ((here, there), (there, here)))
+    return SurfaceDistances(to_target, to_prediction, here.weights, there.weights, measure)
 
 
 def hausdorff(distances: SurfaceDistances) -> float:
-    r"""$\max\{\max_a d(a, B), \max_b d(b, A)\}$, the Hausdorff distance: the worst place, and one voxel can make it.
+    r"""$\max\{\max_a d(a, B), \max_b d(b, A)\}$, the Hausdorff distance: of the worst place, even if it is one voxel.
 
-    Units: mm. One mask empty: inf, a miss is infinitely far. Both empty: NaN, there is nothing to measure.
+    `distances` as `surface_distances` gives them. Units: mm. One mask empty: inf, a miss is infinitely far. Both empty:
+    NaN, there is nothing to measure.
     Source: Huttenlocher et al. 1993, eq. 1, doi:10.1109/34.232073. Chapter 5.
+
+    >>> hausdorff(SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1)))
+    3.0
     """
     return max((float(side.max()) for side, _ in distances.sides), default=math.nan)
 
@@ -102,17 +109,22 @@ def hausdorff(distances: SurfaceDistances) -> float:
 def hausdorff95(distances: SurfaceDistances, *, convention: Convention = "directed") -> float:
     r"""HD95, the distance that 95 % of the surface does not exceed, $\max\{P_{95}\,d(a, B), P_{95}\,d(b, A)\}$.
 
-    Units: mm. There is no one HD95; a number needs its convention beside it.
+    `distances` as `surface_distances` gives them. Units: mm. HD95 has more than one definition, so quote the
+    `convention` beside the number:
 
     - `"directed"`: the larger of the two sides' percentiles. With `measure="voxels"` it is MONAI's, with
       `measure="area"` DeepMind's, where 95 % of the area counts.
-    - `"pooled"`: one percentile of both sides together, so that the larger surface has more to say; with
+    - `"pooled"`: one percentile of both sides together, so that the larger surface counts more; with
       `measure="voxels"` it is medpy's.
 
-    Percentiles of voxels are interpolated linearly, as NumPy's; the one of the area is the least distance within which
-    95 % of it lie. One mask empty: inf, where MONAI has NaN and leaves the miss out of its mean. Both empty: NaN.
+    Percentiles of voxels are interpolated linearly, as NumPy's; that of the area is the smallest distance within
+    which 95 % of it lie. One mask empty: inf, where MONAI has NaN and leaves the miss out of its mean. Both empty: NaN.
     Errors: ValueError for another convention.
     Source: Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z. Chapter 5.
+
+    >>> distances = SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1))
+    >>> round(hausdorff95(distances), 2), round(hausdorff95(distances, convention="pooled"), 2)
+    (2.85, 2.7)
     """
     check_choice("convention", convention, get_args(Convention))
     sides = distances.sides
@@ -124,25 +136,32 @@ def hausdorff95(distances: SurfaceDistances, *, convention: Convention = "direct
 def assd(distances: SurfaceDistances) -> float:
     r"""The average symmetric surface distance, $(\sum_a w_a d(a, B) + \sum_b w_b d(b, A)) / (\sum_a w_a + \sum_b w_b)$.
 
-    Units: mm. Both sides are one pool, as in MONAI's symmetric average; the larger surface has more to say (medpy's
-    `assd` averages the two means instead). The weights are 1 a voxel, or the area.
-    One mask empty: inf. Both empty: NaN.
+    `distances` as `surface_distances` gives them. Units: mm. Both sides are one pool, as in MONAI's symmetric average,
+    so the larger surface counts more (medpy's `assd` averages the two means instead). The weights are 1 a voxel, or
+    the area. One mask empty: inf. Both empty: NaN.
     Source: Heimann et al. 2009, doi:10.1109/TMI.2009.2013851. Chapter 5.
+
+    >>> assd(SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1)))
+    1.0
     """
     values, weights = distances.pooled
     return float(values @ weights / weights.sum()) if len(values) else math.nan
 
 
-def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
+def nsd(distances: SurfaceDistances, tolerance_mm: Number) -> float:
     r"""The normalised surface Dice: the share of both surfaces that lies within the tolerance $\tau$ of the other.
 
     $(|\{a : d(a, B) \le \tau\}| + |\{b : d(b, A) \le \tau\}|) / (|A| + |B|)$, counted in voxels or in area.
-    Units: none, 0..1; `tolerance_mm` is what two experts would differ by. A distance that equals it is within it, to
-    a millionth of it: headers hold their spacing in float32. One mask empty: 0. Both empty: NaN.
+    `distances` as `surface_distances` gives them. Units: none, 0..1; `tolerance_mm` is by how much two experts differ,
+    in mm. A distance that equals it, to a millionth of it, is within it: headers hold their spacing in float32.
+    One mask empty: 0. Both empty: NaN.
     Errors: TypeError for anything but a number; ValueError for a tolerance that is not finite or below 0.
     Source: Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
+
+    >>> nsd(SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0, 1.0]), np.ones(2), np.ones(2)), 1.0)
+    0.75
     """
-    check_number("tolerance_mm", tolerance_mm, least=0)
+    tolerance_mm = check_number("tolerance_mm", tolerance_mm, least=0)
     values, weights = distances.pooled
     within = values <= tolerance_mm * (1 + ROUNDING)
     return float(weights[within].sum() / weights.sum()) if len(values) else math.nan
@@ -152,7 +171,13 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
 class SurfaceReport:
     r"""The surface metrics of each image and class, without background. Shapes: `(B, K - 1)`, float64 on the CPU.
 
-    Units: mm, and 0..1 for `nsd`, which is NaN where no tolerance was given. Empty cases as in each metric. Chapter 5.
+    Units: `hausdorff95_mm` and `assd_mm` mm, `nsd` 0..1, NaN where no tolerance was given. Empty cases: as in each
+    metric. Chapter 5.
+
+    >>> truth = torch.zeros(1, 8, 8, dtype=torch.int64)
+    >>> truth[:, 2:5, 2:5] = 1
+    >>> surface_report(truth.roll(1, 1), truth, classes=2, spacing_mm=(0.5, 0.5), tolerance_mm=0.5).nsd
+    tensor([[1.]], dtype=torch.float64)
     """
 
     hausdorff95_mm: Float[Tensor, "b c"]
@@ -161,7 +186,7 @@ class SurfaceReport:
 
 
 def surface_report(prediction: Labels, target: Labels, *, classes: int, spacing_mm: Spacing | Grid,
-                   tolerance_mm: float | None = None, measure: Measure = "voxels") -> SurfaceReport:
+                   tolerance_mm: Number | None = None, measure: Measure = "voxels") -> SurfaceReport:
     r"""`hausdorff95`, `assd` and `nsd` of every class but 0 in every image, measured once.
 
     Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
@@ -202,7 +227,7 @@ class _Surface(NamedTuple):
 
 
 def _joint_box(masks: list[np.ndarray]) -> tuple[slice, ...]:
-    """The smallest box that holds both masks; axis by axis, so that each looks only at what the last has left."""
+    """The smallest box that holds both masks, found axis by axis, each within the box that the last has left."""
     box = [slice(None)] * masks[0].ndim
     for axis in range(len(box)):
         others = tuple(other for other in range(len(box)) if other != axis)
@@ -213,7 +238,7 @@ def _joint_box(masks: list[np.ndarray]) -> tuple[slice, ...]:
 
 
 def _voxels_at_the_surface(mask: np.ndarray) -> _Surface:
-    """The voxels with a neighbour outside, each of weight 1; the mask has a margin, and loses a voxel of it."""
+    """The voxels with a neighbour outside, each of weight 1; the mask has a margin, and the map is a voxel narrower."""
     middle = (slice(1, -1),) * mask.ndim
     enclosed = np.ones_like(mask[middle])
     for axis in range(mask.ndim):
@@ -233,7 +258,7 @@ def _cells_at_the_surface(mask: np.ndarray, spacing: np.ndarray) -> _Surface:
 
 
 def _to_nearest_mm(here: _Surface, there: _Surface, spacing: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """How far it is from each element here to the nearest there: most are next to it, the others are for a tree."""
+    """The distance from each element here to the nearest there: first among its neighbours, then by a tree."""
     from scipy.spatial import KDTree
 
     distances = np.full(len(here.places), np.inf)
@@ -243,7 +268,7 @@ def _to_nearest_mm(here: _Surface, there: _Surface, spacing: np.ndarray, offsets
         _look_around(distances, here, there, spacing, offsets)
     far = np.flatnonzero(np.isinf(distances))
     if len(far):
-        # for one batch of queries a quick tree is better than a good one
+        # for one batch of queries, building a balanced tree takes longer than it saves
         tree = KDTree(there.points_mm(spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
         distances[far], _ = tree.query(here.points_mm(spacing, far))
     return distances
@@ -251,11 +276,11 @@ def _to_nearest_mm(here: _Surface, there: _Surface, spacing: np.ndarray, offsets
 
 def _look_around(distances: np.ndarray, here: _Surface, there: _Surface, spacing: np.ndarray,
                  offsets: np.ndarray) -> None:
-    """Writes the distances of the elements that have a nearest at one of the offsets, which rise in length."""
+    """Writes the distances of those elements whose nearest is at one of the offsets, tried from the shortest on."""
     lengths = np.linalg.norm(offsets * spacing, axis=1)
     steps = offsets @ np.cumprod((1, *there.grid.shape[:0:-1]))[::-1]
     grid, left, lowest = there.grid.ravel(), np.arange(len(distances)), steps.min()
-    places = here.places + lowest                                   # so that a step is a shift of the grid
+    places = here.places + lowest                                   # so that no step is negative
     for step, length in zip(steps - lowest, lengths):
         found = grid[step:].take(places)
         if found.any():
@@ -279,4 +304,4 @@ def _percentile95(values: np.ndarray, weights: np.ndarray, measure: Measure) -> 
         return float(np.percentile(values, 95))
     order = values.argsort()
     share = weights[order].cumsum() / weights.sum()
-    return float(values[order][min(np.searchsorted(share, 0.95), len(values) - 1)])
+    return float(values[order][min(int(np.searchsorted(share, 0.95)), len(values) - 1)])

@@ -4,15 +4,13 @@ from __future__ import annotations
 import math
 from functools import reduce
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import INTEGERS, check_finite, check_float, check_holds, check_number, kind_of
+from medlearn.base.validation import INTEGERS, Number, check_finite, check_float, check_holds, check_number, kind_of
 
-Number = float | np.number
 Numbers = Number | Float[Tensor, "..."]
 PerImage = Number | Float[Tensor, "b"]
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from medlearn.base.grid import Grid
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
-from medlearn.base.validation import (check_choice, check_finite, check_float, check_holds, check_number, check_same,
-                                      check_tensor, kind_of)
-from medlearn.physics._parameters import Number, PerImage, over_image, per_image
+from medlearn.base.validation import (Number, check_choice, check_finite, check_float, check_holds, check_number,
+                                      check_same, check_tensor, kind_of)
+from medlearn.physics._parameters import PerImage, over_image, per_image
 from medlearn.physics.projection import PIXEL_RANGE_MM, WINDOWS, ParallelBeam, pixel_width
 
 MU_WATER_PER_MM = 0.0193        # at 70 keV, about the mean of a beam of 120 kV
@@ -30,7 +30,13 @@ SLAB = 16                       # slices of a volume that `low_dose` has in hand
 
 
 class LogCounts(NamedTuple):
-    """Measured line integrals and the variance of each, infinite where no photon arrived. Chapter 9."""
+    r"""What `log_transform` answers: the measured `line_integrals` and the `variance` of each.
+
+    Shapes: both as the counts. Units: none. The variance is infinite where no photon arrived. Chapter 9.
+
+    >>> log_transform(torch.tensor([[1000.0, 0.0]]), 1000.0).variance
+    tensor([[0.0010,    inf]])
+    """
 
     line_integrals: Float[Tensor, "b *s"]
     variance: Float[Tensor, "b *s"]
@@ -42,8 +48,8 @@ def hu_to_attenuation(image_hu: Float[Tensor, "..."],
                       mu_water_per_mm: Number = MU_WATER_PER_MM) -> Float[Tensor, "..."]:
     r"""Attenuation from Hounsfield units, $\mu = \mu_w (1 + \mathrm{HU} / 1000)$: water is 0 HU, air -1000 HU.
 
-    Shapes: any. Units: `image_hu` in HU, `mu_water_per_mm` and the answer in 1/mm. Below -1000 HU, which only noise is,
-    attenuation is negative. Empty gives empty.
+    Shapes: any. Units: `image_hu` in HU, `mu_water_per_mm` and the answer in 1/mm. Below -1000 HU, where
+    only noise leads, attenuation is negative. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, values outside -1500..40000 HU (such as the
     padding beyond the field of view), and for an image that varies by less than 20 HU about 0, which is one in other
     units.
@@ -66,9 +72,12 @@ def attenuation_to_hu(mu_per_mm: Float[Tensor, "..."],
     Errors: TypeError for anything but a float tensor; ValueError for NaN, values beyond 5/mm either way (no body has
     that), water outside 0.001..1 per mm.
     Source: as `hu_to_attenuation`. Chapter 9.
+
+    >>> attenuation_to_hu(torch.tensor([0.0, 0.0193, 0.0386])).round()
+    tensor([-1000.,     0.,  1000.])
     """
     check_float("mu_per_mm", mu_per_mm, most=LARGEST_MU_PER_MM, least=-LARGEST_MU_PER_MM,
-                 hint="Attenuation is in 1/mm, and no image in HU")
+                 hint="Attenuation is in 1/mm; an image in HU goes through hu_to_attenuation first")
     mu_water_per_mm = check_number("mu_water_per_mm", mu_water_per_mm, least=0.001, most=1, unit="per mm")
     return 1000 * (at_least_float32(mu_per_mm) - mu_water_per_mm) / mu_water_per_mm
 
@@ -97,7 +106,8 @@ def photon_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage, *, electr
                   generator: Generator | Sequence[Generator]) -> Float[Tensor, "b *s"]:
     r"""What the detector reads: $N = \mathrm{Poisson}(I_0 e^{-p}) + \mathcal{N}(0, \sigma_e^2)$.
 
-    Shapes: the first axis is the batch; `i0` and `electronic_sd` are one number or one for each image.
+    Shapes: the first axis of `line_integrals` is the batch; `i0` and `electronic_sd` are one number or one for each
+    image.
     Units: photons; `electronic_sd` too, for the noise of the electronics. Without it the counts are whole numbers.
     A dense path starves: a ray may bring no photon at all, and with electronic noise its reading may be below 0.
     Nothing is cut off here; `log_transform` says what becomes of it. An empty batch gives an empty answer.
@@ -105,6 +115,10 @@ def photon_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage, *, electr
     drawn on the generator's device, so a CPU generator gives the same counts to a sinogram on a GPU.
     Errors: as `expected_counts`; ValueError for an `electronic_sd` that is negative or above 1e12.
     Source: Poisson and Gaussian parts, Whiting et al. 2006, doi:10.1118/1.2230762. Chapter 9.
+
+    >>> counts = photon_counts(torch.zeros(1, 100000), 50.0, generator=torch.Generator().manual_seed(0))
+    >>> round((counts.var() / counts.mean()).item(), 1)      # Poisson's law: the variance is the mean
+    1.0
     """
     mean = expected_counts(line_integrals, i0).detach()
     sigma = over_image(_electronic_sd(electronic_sd, mean), mean)
@@ -113,17 +127,20 @@ def photon_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage, *, electr
 
 
 def log_transform(counts: Float[Tensor, "b *s"], i0: PerImage, *, electronic_sd: PerImage = 0.0) -> LogCounts:
-    r"""Measured line integrals $\hat p = \ln(I_0 / N)$ and their variance $(N + \sigma_e^2) / N^2$, for photons alone $1 / N$.
+    r"""Measured line integrals $\hat p = \ln(I_0 / N)$ and their variance $(N + \sigma_e^2) / N^2$.
 
-    Shapes: the first axis is the batch; `i0` and `electronic_sd` are one number or one for each image.
-    Units: photons in, none out. The variance is that of the first order, with the count in the place of its mean: good
-    to a few percent from 20 photons on.
-    A starved ray, with less than one photon, has no logarithm. It is read as if half a photon had come, the largest
-    line integral that can be told, and its variance is infinite: `weighted_least_squares` then gives it no weight,
-    while `fbp` makes a streak of it. An empty batch gives empty answers.
+    Shapes: the first axis of `counts` is the batch; `i0` and `electronic_sd` are one number or one for each image.
+    Units: photons in, none out. Without electronic noise the variance is $1 / N$. It is of first order, with the count
+    in the place of its mean: good to a few percent from 20 photons on.
+    A starved ray, with less than one photon, has no logarithm. It is read as if half a photon had come, and its
+    variance is infinite: `weighted_least_squares` then gives it no weight, while `fbp` makes a streak of it.
+    An empty batch gives empty answers.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, an `i0` or an `electronic_sd` that
     `photon_counts` refuses, counts below 0 that no electronic noise explains (ten standard deviations of it).
     Source: Macovski 1983, Medical Imaging Systems, ch. 3; Thibault et al. 2006, doi:10.1117/12.660281. Chapter 9.
+
+    >>> log_transform(torch.tensor([[1000.0, 0.0]]), 1000.0).line_integrals
+    tensor([[0.0000, 7.6009]])
     """
     check_float("counts", counts)
     counts = at_least_float32(counts)
@@ -142,11 +159,14 @@ def poisson_nll(expected: Float[Tensor, "*s"], counts: Float[Tensor, "*s"]) -> F
 
     Shapes: `expected` and `counts` alike, any. Units: nats. The gradient is $1 - N / \bar N$, and 1 where no photon was
     counted, also at $\bar N = 0$, where the value is 0. Computed in float32 or better, from 10 counts on as
-    $N (\delta - \ln(1 + \delta))$ with $\delta = \bar N / N - 1$, and $\ln N! - N \ln N + N$ by Stirling's series: of
-    the terms above, millions each, float32 would leave no digit behind the point. Empty gives empty.
+    $N (\delta - \ln(1 + \delta))$ with $\delta = \bar N / N - 1$, and $\ln N! - N \ln N + N$ by Stirling's series: in
+    float32 the terms above, millions each, would leave no decimal place. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for shapes that differ, NaN, negative counts or means,
     and a mean of 0 where photons were counted, which cannot be.
     Source: Lange and Carson 1984, J Comput Assist Tomogr 8:306-316. Chapter 9.
+
+    >>> poisson_nll(torch.tensor([0.5, 1.0, 2.0]), torch.ones(3))       # least where the mean is the count
+    tensor([1.1931, 1.0000, 1.3069])
     """
     check_float("expected", expected, least=0)
     check_float("counts", counts, least=0, hint="Readings with electronic noise go to weighted_least_squares")
@@ -174,6 +194,9 @@ def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[
     Errors: TypeError for anything but a float tensor; ValueError for shapes that differ, NaN, a variance that is not
     positive.
     Source: Sauer and Bouman 1993, doi:10.1109/78.193196. Chapter 9.
+
+    >>> weighted_least_squares(torch.ones(2), torch.tensor([1.5, 9.0]), variance=torch.tensor([0.125, torch.inf]))
+    tensor([1., 0.])
     """
     check_float("line_integrals", line_integrals)
     check_float("measured", measured)
@@ -189,19 +212,20 @@ def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[
 def low_dose(image_hu: Float[Tensor, "b c *s"], dose_fraction: PerImage, *,
              pixel_mm: PerImage | Grid | Sequence[Grid], i0: PerImage = 1e6, electronic_sd: PerImage = 0.0,
              window: str = "hann", generator: Generator | Sequence[Generator]) -> Float[Tensor, "b c *s"]:
-    r"""An image at a fraction $\alpha$ of its dose: $x + \mathrm{FBP}(n)$, $\mathrm{Var}\, n = (1 - \alpha) / \alpha \bar N$.
+    r"""An image at a fraction $\alpha$ of its dose: $x + \mathrm{FBP}(n)$, n being the noise that is missing.
 
+    $\mathrm{Var}\, n = (1 - \alpha) / \alpha \bar N$, where $\bar N$ photons come through at full dose.
     Shapes: `image_hu (B, C, *S)` with array axes (x, y), or (x, y, z): the *last* axis runs along the patient, and each
     slice across it is a scan. The parameters are one number or one for each image; `dose_fraction` is $\alpha$.
     Units: HU, and mm for `pixel_mm`, the width of a pixel, square in x and y; or the images' `Grid`, or a list of one
-    for each, as `Scan.grids`: then it is seen, too, whether the last axis is the patient's. Of an array alone only
-    shapes can tell: a stack of square slices along the first axis is refused, unless a grid says that it is right.
+    for each, as `Scan.grids`: then it is checked, too, that the last axis is the patient's. Without a grid only the
+    shape can show it: a stack of square slices along the first axis is refused, unless a grid says that it is right.
     `i0` is the photons in a ray at full dose, in a scan of 180 views; `electronic_sd` the electronics' noise in
     photons, which adds $\frac{\sigma_e^2}{\bar N^2}(\alpha^{-2} - 1)$; `window` is the reconstruction's, in `WINDOWS`.
     Only the missing noise is added, so the image's own is not counted twice; it is coloured and streaked as in a
-    scan, and stronger behind dense paths. A ray with less than one photon left gets the noise of one: the logarithm
-    knows no more. The noise is a constant to the gradient, which passes through as it is. Fraction 1 gives the image
-    itself, an empty batch an empty one; half precision is computed in float32.
+    scan, and stronger behind dense paths. A ray with less than one photon left gets the noise of one, since
+    fewer have no logarithm. The gradient takes the noise for a constant: that of the answer is that of the image.
+    Fraction 1 gives the image itself, an empty batch an empty one; half precision is computed in float32.
     The imagined scanner's matrix is kept for the next image of this size, 110 MB for 256 x 256 pixels and 430 MB for
     512 x 512 on each device: one size at a time, and until `forget_scanner()`.
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
@@ -209,6 +233,12 @@ def low_dose(image_hu: Float[Tensor, "b c *s"], dose_fraction: PerImage, *,
     0.001..100 mm, a grid of another shape, of pixels that are not square or of slices along another axis, an `i0` or
     an `electronic_sd` that `photon_counts` refuses, a window that is not there.
     Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891; Zabic et al. 2013, doi:10.1118/1.4789628. Chapter 9.
+
+    >>> water = torch.zeros(1, 1, 32, 32)
+    >>> half, fifth = (low_dose(water, dose, pixel_mm=8.0, generator=torch.Generator().manual_seed(0))
+    ...                for dose in (0.5, 0.2))
+    >>> round((fifth.std() / half.std()).item(), 3)         # sqrt((1 - dose) / dose) is 2 and 1
+    2.0
     """
     check_tensor("image_hu", image_hu, dtype="float", shape="(B, C, *S)")
     _check_hu(image_hu)
@@ -237,7 +267,10 @@ def low_dose(image_hu: Float[Tensor, "b c *s"], dose_fraction: PerImage, *,
 
 
 def forget_scanner() -> None:
-    r"""Gives back the memory of the scanner that `low_dose` keeps. Chapter 9."""
+    r"""Gives back the memory of the scanner that `low_dose` keeps; the next `low_dose` builds it again. Chapter 9.
+
+    >>> forget_scanner()
+    """
     _scanner.cache_clear()
 
 
@@ -261,7 +294,7 @@ def _check_hu(image_hu: Tensor) -> None:
         return
     extremes = torch.stack(image_hu.detach().aminmax())
     check_finite("image_hu", extremes, least=HU_RANGE[0], most=HU_RANGE[1],
-                 hint="What a scanner writes outside its field of view is no measurement: put -1000 HU (air) there")
+                 hint="What a scanner writes outside its field of view is not measured: put -1000 HU (air) there")
     low, high = extremes.tolist()
     if low < high and max(-low, high) < 20:
         raise ValueError(f"image_hu: expected Hounsfield units (water 0, air -1000), got {low:.4g}..{high:.4g}, as of "
@@ -279,7 +312,7 @@ def _electronic_sd(electronic_sd: PerImage, rays: Tensor) -> Tensor:
 def _slice_pixels(pixel_mm: PerImage | Grid | Sequence[Grid], image: Tensor) -> Tensor:
     """The width of the pixels across the patient, of each image."""
     space = tuple(image.shape[2:])
-    if isinstance(pixel_mm, (list, tuple)):
+    if isinstance(pixel_mm, Sequence) and not isinstance(pixel_mm, str):
         if len(pixel_mm) != len(image) or not all(isinstance(grid, Grid) for grid in pixel_mm):
             raise ValueError(f"pixel_mm: expected a number of mm, or a Grid for each of {len(image)} images, "
                              f"got {len(pixel_mm)} of {', '.join(dict.fromkeys(map(kind_of, pixel_mm))) or 'nothing'}")

@@ -12,22 +12,24 @@ from torch import Generator, Tensor
 
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
-from medlearn.base.validation import (check_finite, check_holds, check_number, check_tensor, check_whole, kind_of)
-from medlearn.physics._parameters import Number, Numbers, PerImage, common_dtype, numbers, over_image, per_image
+from medlearn.base.validation import (Number, check_finite, check_holds, check_number, check_tensor, check_whole,
+                                      kind_of)
+from medlearn.physics._parameters import Numbers, PerImage, common_dtype, numbers, over_image, per_image
 
 LARGEST_BIAS = 2.0      # standard deviation of the field's logarithm: about a factor of a thousand within the image
 
 
 def spoiled_gradient_echo(proton_density: Numbers, *, t1_ms: Numbers, t2star_ms: Numbers, tr_ms: Numbers,
                           te_ms: Numbers, flip_deg: Numbers) -> Float[Tensor, "..."]:
-    r"""The steady-state signal $\rho \sin\alpha \, \frac{1 - E_1}{1 - E_1 \cos\alpha} \, e^{-TE/T_2^*}$, with $E_1 = e^{-TR/T_1}$.
+    r"""The steady-state signal $\rho \sin\alpha \, (1 - E_1) / (1 - E_1 \cos\alpha) \, e^{-TE/T_2^*}$.
 
+    $\rho$ is the proton density, $\alpha$ the flip angle, $E_1 = e^{-TR/T_1}$ what has not recovered at the next pulse.
     Shapes: numbers or tensors that broadcast together, so that a subject or a voxel may have its own parameters.
     Units: the times `t1_ms`, `t2star_ms`, `tr_ms` (repetition) and `te_ms` (echo) in ms, `flip_deg` in degrees, the
     signal in those of `proton_density`. Half precision is computed in float32 and given back as half.
     Empty tensors give an empty tensor.
     Errors: TypeError for anything but a number or float tensor; ValueError for a negative proton density, times that
-    are not positive, a T1 below 5 ms (which is one in seconds), an echo after the repetition, a flip angle outside
+    are not positive, a T1 below 5 ms (it may be in seconds), an echo after the repetition, a flip angle outside
     0..180, or what is not finite.
     Source: Ernst and Anderson 1966, doi:10.1063/1.1719961; Haase et al. 1986, doi:10.1016/0022-2364(86)90433-6.
     Chapter 10.
@@ -53,11 +55,15 @@ def spin_echo(proton_density: Numbers, *, t1_ms: Numbers, t2_ms: Numbers, tr_ms:
               te_ms: Numbers) -> Float[Tensor, "..."]:
     r"""The echo of a 90 and a 180 degree pulse, $\rho \, (1 - 2 e^{-(TR - TE/2)/T_1} + e^{-TR/T_1}) \, e^{-TE/T_2}$.
 
-    Shapes and units: as `spoiled_gradient_echo`. For TE << TR it is $\rho\,(1 - e^{-TR/T_1})\,e^{-TE/T_2}$.
-    Empty tensors give an empty tensor.
+    Shapes: as `spoiled_gradient_echo`. For TE << TR it is $\rho\,(1 - e^{-TR/T_1})\,e^{-TE/T_2}$.
+    Units: the times `t1_ms`, `t2_ms`, `tr_ms` (repetition) and `te_ms` (echo) in ms, the signal in those of
+    `proton_density`. Empty tensors give an empty tensor.
     Errors: as `spoiled_gradient_echo`.
     Source: Hahn 1950, doi:10.1103/PhysRev.80.580; the 180 degree pulse at TE/2 turns over what had recovered by then.
     Chapter 10.
+
+    >>> spin_echo(1.0, t1_ms=1000.0, t2_ms=torch.tensor([80.0, 2000.0]), tr_ms=5000.0, te_ms=80.0)
+    tensor([0.3652, 0.9538])
     """
     values = numbers(proton_density=proton_density, t1_ms=t1_ms, t2_ms=t2_ms, tr_ms=tr_ms, te_ms=te_ms)
     _check_times(values, "t2_ms")
@@ -70,12 +76,13 @@ def spin_echo(proton_density: Numbers, *, t1_ms: Numbers, t2_ms: Numbers, tr_ms:
 def bias_field(shape: Sequence[int | np.integer], strength: PerImage, *, order: int | np.integer = 2,
                generator: Generator | Sequence[Generator], device: torch.device | str | None = None,
                ) -> Float[Tensor, "b 1 *s"]:
-    r"""A smooth multiplicative field $\exp \sum_k a_k \prod_d \cos(\pi k_d (i_d + 1/2) / N_d)$: the coil's uneven sensitivity.
+    r"""The coil's uneven sensitivity, a smooth factor $\exp \sum_k a_k \prod_d \cos(\pi k_d (i_d + 1/2) / N_d)$.
 
     Shapes: `shape` is `(B, *S)`, the field `(B, 1, *S)`; `strength` is one number or one for each image.
     Units: `strength` is the standard deviation of the field's logarithm over the image, met exactly (the cosines are
     orthogonal on the grid); its geometric mean is 1. `order` is the highest number of half waves across the image.
-    An empty batch gives an empty field; strength 0 gives ones. `device`: where the field is to be.
+    An empty batch gives an empty field; strength 0 gives ones. `device`: where the field is to be,
+    or else where `strength` is.
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
     Errors: ValueError for a shape without 2 or 3 axes of space, an axis not longer than `order`, `order` below 1, a
     strength outside 0..2 or NaN, a wrong number of generators.
@@ -87,6 +94,7 @@ def bias_field(shape: Sequence[int | np.integer], strength: PerImage, *, order: 
     order = check_whole("order", order, least=1)
     batch, *space = _batch_and_space(shape, least=order + 1, because=f", longer than order = {order}")
     strength = per_image("strength", strength, batch, least=0, most=LARGEST_BIAS).to(device)
+    device = strength.device
     waves = [k for k in product(range(order + 1), repeat=len(space)) if any(k)]
     # sum over the grid of a product of cosines squared is 1/2 for each axis that has a wave
     energy = torch.tensor([0.5 ** sum(n > 0 for n in k) for k in waves])
@@ -105,10 +113,14 @@ def bias_field(shape: Sequence[int | np.integer], strength: PerImage, *, order: 
 def to_kspace(image: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Complex[Tensor, "b c *s"]:
     r"""What the scanner measures, $K_k = N^{-1/2} \sum_n S_n e^{-2\pi i\, k \cdot n / N}$, with k = 0 at N // 2.
 
-    Shapes: `(B, C, *S)` with two or three axes of space. Units: the image's; the transform is unitary, so noise has the
-    same standard deviation on both sides. float64 gives complex128, all else complex64. No image gives none.
+    Shapes: `image (B, C, *S)` with two or three axes of space. Units: the image's; the transform is unitary, so noise
+    has the same standard deviation on both sides. float64 gives complex128, all else complex64. No image gives none.
     Errors: TypeError for anything but a float or complex tensor, ValueError for other axes, NaN or infinity.
     Source: Brown et al. 2014, ch. 9, doi:10.1002/9781118633953. Chapter 10.
+
+    >>> to_kspace(torch.ones(1, 1, 2, 2)).abs()         # a constant has one frequency, 0, at N // 2
+    tensor([[[[0., 0.],
+              [0., 2.]]]])
     """
     return _centred(torch.fft.fftn, image, _space("image", image))
 
@@ -116,7 +128,11 @@ def to_kspace(image: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Com
 def from_kspace(kspace: Complex[Tensor, "b c *s"]) -> Complex[Tensor, "b c *s"]:
     r"""The image, $S_n = N^{-1/2} \sum_k K_k e^{2\pi i\, k \cdot n / N}$: the inverse of `to_kspace`, and its adjoint.
 
-    Shapes, units, empty case, errors, source: as `to_kspace`. Chapter 10.
+    Shapes: `kspace (B, C, *S)`. Units, empty case, errors, source: as `to_kspace`. Chapter 10.
+
+    >>> image = torch.arange(6.0).reshape(1, 1, 2, 3)
+    >>> torch.allclose(from_kspace(to_kspace(image)).real, image, atol=1e-5)
+    True
     """
     return _centred(torch.fft.ifftn, kspace, _space("kspace", kspace))
 
@@ -134,6 +150,10 @@ def cartesian_mask(shape: Sequence[int | np.integer], fraction: PerImage, *, cen
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
     Errors: ValueError for other axes, `centre` outside 0..1, a fraction below `centre` or above 1.
     Source: Lustig et al. 2007, doi:10.1002/mrm.21391. Chapter 10.
+
+    >>> mask = cartesian_mask((1, 2, 64), 0.25, generator=torch.Generator().manual_seed(0))
+    >>> mask.shape, mask.sum(-1).tolist()
+    (torch.Size([1, 1, 2, 64]), [[[16, 16]]])
     """
     batch, *space = _batch_and_space(shape)
     centre = check_number("centre", centre, least=0, most=1)
@@ -154,13 +174,18 @@ def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma
                   generator: Generator | Sequence[Generator]) -> Complex[Tensor, "b *s"]:
     r"""$S + n_1 + i\,n_2$, with $n_1, n_2 \sim N(0, \sigma^2)$: the receiver's noise, in k-space or in the image.
 
-    Shapes: the first axis is the batch; a second may hold coils, each with noise of its own. `sigma` is one number or
-    one for each image. Units: `sigma` is in the signal's, and the same in k-space and in the image (`to_kspace`).
+    Shapes: the first axis of `signal` is the batch; a second may hold coils, each with noise of its own. `sigma` is
+    one number or one for each image.
+    Units: `sigma` is in the signal's, and the same in k-space and in the image (`to_kspace`).
     An empty signal gives an empty signal; sigma 0 gives the signal. `generator`: as `rician_noise`; the magnitude of an
     image's complex noise is its `rician_noise`. float64 gives complex128, all else complex64.
     Errors: TypeError for anything but a float or complex tensor; ValueError for NaN, a sigma that is negative or not
     finite, a wrong number of generators.
     Source: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 10.
+
+    >>> noisy = complex_noise(torch.zeros(1, 256, 256), 2.0, generator=torch.Generator().manual_seed(0))
+    >>> round(noisy.real.std().item(), 1), round(noisy.imag.std().item(), 1)
+    (2.0, 2.0)
     """
     _check_signal("signal", signal, "(B, *S)")
     if signal.ndim == 0:
@@ -174,8 +199,11 @@ def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma
 def magnitude(signal: Complex[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
     r"""$|S| = \sqrt{\mathrm{Re}(S)^2 + \mathrm{Im}(S)^2}$: what most scanners store; the phase is lost.
 
-    Shapes: as the signal. Units: the signal's. The gradient at 0 is 0. No signal gives none.
+    Shapes: as the `signal`. Units: the signal's. The gradient at 0 is 0. No signal gives none.
     Errors: TypeError for what is not complex. Chapter 10.
+
+    >>> magnitude(torch.tensor([3 + 4j]))
+    tensor([5.])
     """
     if not isinstance(signal, Tensor) or not signal.is_complex():
         raise TypeError(f"signal: expected a complex tensor, got {kind_of(signal)}")
@@ -185,12 +213,15 @@ def magnitude(signal: Complex[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
 def sum_of_squares(coils: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Float[Tensor, "b 1 *s"]:
     r"""One image of several coils, $M = \sqrt{\sum_{c=1}^{C} |S_c|^2}$. Of complex noise it is non-central chi.
 
-    Shapes: coils `(B, C, *S)`, image `(B, 1, *S)`. Units: the signal's.
+    Shapes: `coils (B, C, *S)`, image `(B, 1, *S)`. Units: the signal's.
     With noise of $\sigma$ in each coil, $M^2/\sigma^2$ is non-central $\chi^2$ with 2C degrees of freedom and
     $\sum_c |S_c|^2/\sigma^2$; one coil gives Rice. The gradient at 0 is 0. No image gives none.
     Errors: TypeError for anything but a float or complex tensor; ValueError for other axes, no coil, NaN or infinity.
     Source: Roemer et al. 1990, doi:10.1002/mrm.1910160203; Constantinides et al. 1997,
     doi:10.1002/mrm.1910380524. Chapter 10.
+
+    >>> sum_of_squares(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1))
+    tensor([[[[5.]]]])
     """
     _space("coils", coils)
     if coils.shape[1] == 0:
@@ -211,13 +242,17 @@ def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: PerImage, *,
     Errors: TypeError for anything but a float tensor; ValueError for a magnitude below 0 (a standardised image: add
     noise before standardising it) or not finite, a sigma that is negative or not finite, a wrong number of generators.
     Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 10.
+
+    >>> air = rician_noise(torch.zeros(1, 256, 256), 4.0, generator=torch.Generator().manual_seed(0))
+    >>> round(air.mean().item(), 1)         # not 0 but sigma sqrt(pi / 2), since no magnitude is negative
+    5.0
     """
     check_tensor("magnitude", magnitude, dtype="float")
     if magnitude.ndim == 0:
         raise ValueError("magnitude: expected a batch axis, got a single number")
     sigma = per_image("sigma", sigma, len(magnitude), least=0)
-    check_finite("magnitude", magnitude, least=0, hint="A standardised (z-scored) image is no magnitude: add the noise "
-                 "first, standardise after")
+    check_finite("magnitude", magnitude, least=0, hint="A standardised (z-scored) image is not a magnitude: add the "
+                 "noise first, standardise after")
     if magnitude.numel() == 0:
         return magnitude
     clean = at_least_float32(magnitude)
@@ -251,7 +286,7 @@ def _batch_and_space(shape: Sequence[int | np.integer], least: int = 1, because:
 def _centred(transform: Callable[..., Tensor], signal: Tensor, space: tuple[int, ...]) -> Tensor:
     """The unitary transform with the origin in the middle of both sides."""
     signal = at_least_float32(signal)
-    if signal.numel() == 0:                             # MKL knows no empty transform
+    if signal.numel() == 0:                             # MKL refuses an empty transform
         return signal.to(torch.promote_types(signal.dtype, torch.complex64))
     return torch.fft.fftshift(transform(torch.fft.ifftshift(signal, space), dim=space, norm="ortho"), space)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,10 @@ from torch.nn import functional as F
 
 from medlearn.base.grid import Grid
 from medlearn.base.precision import at_least_float32
-from medlearn.base.validation import (check_choice, check_finite, check_number, check_shape, check_tensor, check_whole)
-from medlearn.physics._parameters import Number
+from medlearn.base.validation import (Number, check_choice, check_finite, check_number, check_shape, check_tensor,
+                                      check_whole)
 
-PIXEL_RANGE_MM = (1e-3, 100.0)        # of a microscope, and of nothing in medicine
+PIXEL_RANGE_MM = (1e-3, 100.0)        # from a microscope's to larger than any scanner's
 
 # what multiplies the ramp, of the frequency as a share of the highest one
 WINDOWS = {
@@ -30,10 +31,11 @@ WINDOWS = {
 
 
 def pixel_width(pixel_mm: Number | Grid, shape: Sequence[int] = ()) -> float:
-    r"""The width in mm of pixels that are as wide as high; of a grid, which has to have this shape, its own.
+    r"""The width in mm of pixels that are as wide as high: `pixel_mm` itself, or that of a grid of this `shape`.
 
-    Of a volume it is that of the first two axes. Errors: TypeError for anything but a number; ValueError for one
-    outside 0.001..100 mm, a grid of another shape, or whose pixels are not square. Chapter 9.
+    Of a volume it is that of the first two axes; without a `shape` a grid may have any.
+    Errors: TypeError for anything but a number or a grid; ValueError for a number outside 0.001..100 mm, a grid of
+    another shape, or whose pixels are not square. Chapter 9.
 
     >>> pixel_width(Grid.from_spacing((64, 64), (0.5, 0.5)), (64, 64))
     0.5
@@ -49,11 +51,11 @@ def pixel_width(pixel_mm: Number | Grid, shape: Sequence[int] = ()) -> float:
     return check_number("pixel_mm", pixel_mm, least=low, most=high, unit="mm")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, init=False, repr=False)
 class ParallelBeam:
     r"""Parallel rays: $p(\theta, s)$ is the integral of $\mu$ over the line $x\cos\theta + y\sin\theta = s$.
 
-    Shapes: images `(B, C, N, N)` with array axes (x, y), sinograms `(B, C, V, D)`: V views in the order of
+    Shapes: images `(B, C, N, N)` with array axes (x, y), N = `size`; sinograms `(B, C, V, D)`: V views in the order of
     `angles_deg`, D detectors as wide as a pixel, enough for the square's diagonal, so that no part of the image is
     ever missed.
     Units: angles in degrees, any that are finite; `pixel_mm` is the width of a pixel, or the images' `Grid`;
@@ -62,29 +64,34 @@ class ParallelBeam:
     The matrix is built at the first use, for angles of 0..45 degrees only: the others see the image transposed or
     mirrored. It is kept with the object, 36 bytes for each pixel and each such angle (110 MB for 256 x 256 and 180
     views). Everything is linear and differentiable, and computed and returned in float32, or in float64 where the
-    input is; every device has its own matrix. `forget()` gives their memory back, and they do not travel: what is
-    pickled, as for the workers of a DataLoader, builds its own. An empty batch gives an empty answer.
+    input is; every device has its own matrix. `forget()` gives their memory back. They are not pickled: each worker of
+    a DataLoader builds its own. An empty batch gives an empty answer.
     Errors: ValueError for no angle or one that is not finite, a size below 1, a pixel outside 0.001..100 mm, a grid of
     another size, an image or a sinogram of another shape, NaN. TypeError for one that is no float tensor.
     Source: Kak and Slaney 1988, ch. 3, doi:10.1137/1.9780898719277; strips, Long et al. 2010,
     doi:10.1109/TMI.2010.2050898. Chapter 9.
+
+    >>> beam = ParallelBeam(8, [0.0, 90.0], pixel_mm=2.0)
+    >>> sinogram = beam.project(torch.ones(1, 1, 8, 8))
+    >>> sinogram.shape, sinogram.sum(-1).round()        # in every view the whole mass: 64 pixels of 2 mm
+    (torch.Size([1, 1, 2, 12]), tensor([[[128., 128.]]]))
     """
 
-    size: int | np.integer
-    angles_deg: Sequence[float] | np.ndarray | Tensor
-    pixel_mm: Number | Grid = field(default=1.0, kw_only=True)
+    size: int
+    angles_deg: tuple[float, ...]
+    pixel_mm: float
     _views: _Views = field(init=False, compare=False)
-    _built: dict = field(default_factory=dict, init=False, compare=False)
+    _built: dict[tuple[torch.device, torch.dtype], list[_Sparse]] = field(init=False, compare=False)
 
-    def __post_init__(self):
-        size = check_whole("size", self.size, least=1)
-        angles = self.angles_deg.detach().cpu() if isinstance(self.angles_deg, Tensor) else self.angles_deg
-        angles = np.asarray(angles)
+    def __init__(self, size: int | np.integer, angles_deg: Sequence[float] | np.ndarray | Tensor, *,
+                 pixel_mm: Number | Grid = 1.0) -> None:
+        size = check_whole("size", size, least=1)
+        angles = np.asarray(angles_deg.detach().cpu() if isinstance(angles_deg, Tensor) else angles_deg)
         if angles.ndim != 1 or angles.size == 0 or angles.dtype.kind not in "iuf" or not np.isfinite(angles).all():
-            raise ValueError(f"angles_deg: expected at least one finite angle in a row, got {self.angles_deg!r}")
-        angles = tuple(angles.astype(float).tolist())
-        settings = {"size": size, "angles_deg": angles, "pixel_mm": pixel_width(self.pixel_mm, (size, size))}
-        for name, value in (settings | {"_views": _fold(angles)}).items():
+            raise ValueError(f"angles_deg: expected at least one finite angle in a row, got {angles_deg!r}")
+        views = tuple(angles.astype(float).tolist())
+        for name, value in {"size": size, "angles_deg": views, "pixel_mm": pixel_width(pixel_mm, (size, size)),
+                            "_views": _fold(views), "_built": {}}.items():
             object.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict:
@@ -123,8 +130,9 @@ class ParallelBeam:
         return views.reshape(*image.shape[:2], *views.shape[1:]) * self.pixel_mm
 
     def adjoint(self, sinogram: Float[Tensor, "b c v d"]) -> Float[Tensor, "b c n n"]:
-        r"""The back-projection $A^T p$, each pixel the sum of its rays: $\langle A \mu, p \rangle = \langle \mu, A^T p \rangle$.
+        r"""The back-projection $A^T p$, each pixel the sum of its rays.
 
+        It is the adjoint of `project`: $\langle A \mu, p \rangle = \langle \mu, A^T p \rangle$.
         Shapes, empty case, errors, source: as `ParallelBeam`. Units: the sinogram's times mm. Chapter 9.
         """
         batch = _checked("sinogram", sinogram, (len(self.angles_deg), self.detectors))
@@ -138,7 +146,7 @@ class ParallelBeam:
         return (image * self.pixel_mm).reshape(*sinogram.shape[:2], self.size, self.size).contiguous()
 
     def fbp(self, sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Float[Tensor, "b c n n"]:
-        r"""$\mu(x, y) = \frac{\pi}{V} \sum_\theta (p_\theta * h)(x \cos\theta + y \sin\theta)$: filtered back-projection.
+        r"""Filtered back-projection, $\mu(x, y) = \pi / V \sum_\theta (p_\theta * h)(x \cos\theta + y \sin\theta)$.
 
         Shapes, empty case, errors: as `ParallelBeam`; ValueError for a window not in `WINDOWS`.
         Units: 1/mm. The scale is right for views spread evenly over 180 degrees or 360; of any others it is the sum
@@ -159,12 +167,16 @@ class ParallelBeam:
 
 
 def ramp_filter(sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Float[Tensor, "b c v d"]:
-    r"""Views convolved with $h_0 = 1/4$, $h_n = -1 / (\pi n)^2$ for odd n, 0 for even: $|f|$ up to the highest frequency.
+    r"""Views convolved with $h_0 = 1/4$, $h_n = -1 / (\pi n)^2$ for odd n, else 0: $|f|$ up to the highest frequency.
 
-    Shapes: as the `sinogram`. Units: the sinogram's, in steps of a detector. Built from h and not from $|f|$, whose
-    zero at f = 0 would darken the whole image; zeros are added so that the ends do not meet. No sinogram gives none.
+    Shapes: as the `sinogram`. Units: the sinogram's, in steps of a detector. `window` multiplies the ramp, as in `fbp`.
+    Built from h and not from $|f|$, whose zero at f = 0 would darken the whole image; zeros are added so that the ends
+    do not meet. No sinogram gives none.
     Errors: TypeError for anything but a float tensor, ValueError for other axes and a window not in `WINDOWS`.
     Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 9.
+
+    >>> ramp_filter(torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]]))[..., 1:4]
+    tensor([[[[-0.1013,  0.2500, -0.1013]]]])
     """
     check_tensor("sinogram", sinogram, dtype="float", shape="(B, C, V, D)")
     check_choice("window", window, list(WINDOWS))
@@ -217,13 +229,13 @@ class _Views:
 def _fold(angles_deg: Sequence[float]) -> _Views:
     views = []
     for angle in angles_deg:
-        half_turns, angle = divmod(round(angle, 9), 180)
-        turn = min(int(angle // 45), 3)
-        folded = (angle, 90 - angle, angle - 90, 180 - angle)[turn]
+        half_turns, rest = divmod(round(angle, 9), 180)
+        turn = min(int(rest // 45), 3)
+        folded = (rest, 90 - rest, rest - 90, 180 - rest)[turn]
         views.append((round(folded, 9), turn, half_turns % 2 == 1))
-    folded, turns = (sorted({view[i] for view in views}) for i in (0, 1))
-    place = [folded.index(angle) * len(turns) + turns.index(turn) for angle, turn, _ in views]
-    return _Views(tuple(folded), tuple(turns), place, [backwards for *_, backwards in views])
+    angles, turns = sorted({view[0] for view in views}), sorted({view[1] for view in views})
+    place = [angles.index(angle) * len(turns) + turns.index(turn) for angle, turn, _ in views]
+    return _Views(tuple(angles), tuple(turns), place, [view[2] for view in views])
 
 
 # The matrix ----------------------------------------------------------------------------------------------------------
@@ -265,7 +277,7 @@ def _matrices(size: int, detectors: int, folded_deg: Sequence[float], dtype: tor
 def _shadow_below(t: np.ndarray, a: float, b: float) -> np.ndarray:
     """The share of a unit square's shadow that lies below t, measured from its middle."""
     corners = ((a + b) / 2, 1), ((a - b) / 2, -1), ((b - a) / 2, -1), (-(a + b) / 2, 1)
-    return sum(sign * np.square(np.maximum(t + corner, 0)) for corner, sign in corners) / (2 * a * b)
+    return reduce(np.add, (sign * np.square(np.maximum(t + corner, 0)) for corner, sign in corners)) / (2 * a * b)
 
 
 def _to_torch(matrix) -> _Sparse:

@@ -1,4 +1,4 @@
-r"""Transforms that make noise the same everywhere: Anscombe's for counts, the logarithm for speckle (chapters 9, 11)."""
+r"""Transforms that make noise the same everywhere: Anscombe's for counts, a logarithm for speckle (chapters 9, 11)."""
 from __future__ import annotations
 
 import math
@@ -33,14 +33,17 @@ def anscombe(counts: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
 
 
 def inverse_anscombe(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
-    r"""The mean count $\lambda$ for which $z = \sum_n 2 \sqrt{n + 3/8} \; \lambda^n e^{-\lambda} / n!$: exact and unbiased.
+    r"""Unbiased: the mean count $\lambda$ for which $z = \sum_n 2 \sqrt{n + 3/8} \; \lambda^n e^{-\lambda} / n!$.
 
-    Shapes: any. Units: photons out. The algebraic inverse $(z/2)^2 - 3/8$ would be a quarter of a count too low,
-    since the mean of a root is not the root of the mean. Right to 1e-5 counts, from a table of that sum and, above
-    64 counts, $(z/2)^2 - 1/8$. At $z \le 2\sqrt{3/8}$, the mean of no photons at all, it is 0. Differentiable. Empty
-    gives empty.
+    Shapes: `z` of any, the mean of what `anscombe` gives. Units: photons out. The algebraic inverse $(z/2)^2 - 3/8$
+    would be a quarter of a count too low, since the mean of a root is not the root of the mean. Right to 1e-5 counts,
+    from a table of that sum and, above 64 counts, $(z/2)^2 - 1/8$. At $z \le 2\sqrt{3/8}$, the mean of no photons at
+    all, it is 0. Differentiable. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, or z below 0, which no count has.
     Source: Makitalo and Foi 2011, eq. 4, doi:10.1109/TIP.2010.2056693. Chapter 9.
+
+    >>> inverse_anscombe(anscombe(torch.tensor([100.0])))
+    tensor([100.2500])
     """
     check_float("z", z, least=0)
     z = at_least_float32(z)
@@ -54,10 +57,13 @@ def inverse_anscombe(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
 def log_speckle(envelope: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     r"""$z = \ln r$: of full speckle, with a standard deviation of $\pi / \sqrt{24} = 0.641$ whatever its mean.
 
-    Shapes: any. Units: the envelope's amplitude in, none out. Empty gives empty.
+    Shapes: `envelope` of any. Units: its amplitude in, none out. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for an envelope that is not positive, NaN.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; Goodman 2007, Speckle Phenomena in Optics, ch. 3.
     Chapter 11.
+
+    >>> log_speckle(torch.tensor([1.0, 10.0]))
+    tensor([0.0000, 2.3026])
     """
     check_tensor("envelope", envelope, dtype="float")
     check_holds("envelope", envelope, (envelope > 0) & envelope.isfinite(), expected="a finite amplitude above 0")
@@ -67,9 +73,13 @@ def log_speckle(envelope: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
 def inverse_log_speckle(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     r"""The mean amplitude $\bar r = e^{z + (\gamma - \ln(4 / \pi)) / 2}$ with $z = E[\ln r]$, for Rayleigh's law.
 
-    Shapes: any. Units: amplitude out. $e^z$ alone would be 15 % too low. Empty gives empty.
+    Shapes: `z` of any, the mean of what `log_speckle` gives. Units: amplitude out. $e^z$ alone would be 15 % too low.
+    Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for NaN.
     Source: as `log_speckle`; $\gamma$ is Euler's constant. Chapter 11.
+
+    >>> inverse_log_speckle(torch.zeros(1))
+    tensor([1.1827])
     """
     check_float("z", z)
     return torch.exp(at_least_float32(z) + (EULER - math.log(4 / math.pi)) / 2)

@@ -14,17 +14,23 @@ from torch import Tensor, nn
 
 from medlearn.base.files import put_weights, read_tensors, write_tensors
 
+FORMAT = 1                                  # of the files; those without a number are of this one
 _PARTS = ("net", "best", "optimizer")
 _NAME = re.compile(r"step-(\d{8,})(\.\d+)?\.(safetensors|partial)")          # other files in the folder are not ours
 _COMPILED = "_orig_mod."                                            # what torch.compile puts before a module's names
+
+
+class NewerFormat(ValueError):
+    """A checkpoint that this version cannot read, though nothing is wrong with it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     r"""All that a training goes on from: weights, the best ones so far, the optimiser's memory, and plain facts.
 
-    `best` is empty where nothing asks for it; `facts` is what JSON can hold: history, recipe, scaler, size of the data.
-    The schedule, the random numbers and the place in the data are functions of `step` (see `Recipe.rate`, `Stream`).
+    `best` is empty where nothing asks for it; `facts` is what JSON can hold: history, recipe, scaler, the data's size
+    and fingerprint. The schedule, the random numbers and the place in the data are functions of `step` (see
+    `Recipe.rate`, `Stream`).
     """
 
     step: int
@@ -35,11 +41,16 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, before: int | None = None) -> None:
-    """Adds `step-N.safetensors` to a folder, whole or not at all, and drops all others but that of step `before`."""
+    """Adds `step-N.safetensors` to a folder, whole or not at all, and drops all others but that of step `before`.
+
+    None is dropped where `before` is N itself, which is then written anew.
+    """
     tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(checkpoint, part).items()}
     path = _path(folder, checkpoint.step)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(path, tensors, {"step": checkpoint.step, **checkpoint.facts})
+    write_tensors(path, tensors, {"format": FORMAT, "step": checkpoint.step, **checkpoint.facts})
+    if before == checkpoint.step:
+        return
     for other in folder.iterdir():
         if _NAME.fullmatch(other.name) and other not in (path, before is not None and _path(folder, before)):
             other.unlink(missing_ok=True)
@@ -48,7 +59,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, before: int | None = 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a folder that can be read, None where it has none; warns of damaged ones it passes over.
 
-    Errors: ValueError where all are damaged; OSError for one that cannot be opened, which says nothing against it.
+    Errors: ValueError where all are damaged, and for one of a newer format, which nothing older stands in for; OSError
+    for one that cannot be opened, which says nothing against it.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"checkpoint: expected a folder, got the file {folder}")
@@ -57,6 +69,8 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     for path in sorted(paths, key=_step_of, reverse=True):
         try:
             checkpoint = _read(path)
+        except NewerFormat:
+            raise
         except ValueError as error:
             damaged.append(str(error))
             continue
@@ -72,8 +86,15 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
 def load_weights(net: nn.Module, folder: str | os.PathLike) -> nn.Module:
     r"""The network, with the weights that `fit(..., checkpoint=folder)` kept: the best, or the last where none is best.
 
-    They go where the network is. It is set to evaluation and returned.
-    Errors: ValueError where the folder has no checkpoint, only damaged ones, or those of another network. Chapter 5.
+    They go where `net` is. It is set to evaluation and returned.
+    Errors: ValueError where `folder` has no checkpoint, only damaged ones, or those of another network. Chapter 5.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> trained, net = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> with TemporaryDirectory() as folder:
+    ...     write_checkpoint(Path(folder), Checkpoint(1, trained.state_dict()))     # `fit` does this
+    ...     torch.equal(load_weights(net, folder).weight, trained.weight)
+    True
     """
     checkpoint = read_checkpoint(Path(folder))
     if checkpoint is None:
@@ -126,7 +147,7 @@ def _step_of(path: Path) -> int:
     """The step that a file tells of, or that of its name where it tells none: a copy may have another name."""
     from safetensors import SafetensorError, safe_open
 
-    step = int(_NAME.fullmatch(path.name)[1])
+    step = int(path.stem.split("-")[1].split(".")[0])
     try:
         with open(path, "rb"):                              # an error of the machine is raised, and is no damage
             pass
@@ -140,6 +161,9 @@ def _read(path: Path) -> Checkpoint:
     with open(path, "rb"):                                  # as above
         pass
     tensors, facts = read_tensors(path)
+    if (format := facts.pop("format", FORMAT)) > FORMAT:
+        raise NewerFormat(f"{path}: expected a checkpoint of format {FORMAT} or before, got format {format}, which a "
+                          "newer medlearn wrote: update medlearn to read it")
     parts = {part: {key.removeprefix(f"{part}/"): tensor for key, tensor in tensors.items()
                     if key.startswith(f"{part}/")} for part in _PARTS}
     try:

@@ -2,7 +2,7 @@ r"""What happened in a training, as plain data."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 OWN_COLUMNS = ("step", "loss", "learning_rate")
@@ -14,16 +14,23 @@ class History:
 
     `step` counts the steps that are done, from 1; `loss` is that of the step's batch, before its update.
     `pandas.DataFrame(history.rows)` is a table of it. Errors: KeyError for a column that no row has. Chapter 5.
+
+    >>> history = History([{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.7, "dice": 0.5}])
+    >>> history.curve("dice"), history.best()["step"]
+    (([2], [0.5]), 2)
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
 
     def column(self, name: str) -> list[float]:
-        r"""The values of one column, of the rows that have it. Chapter 5."""
+        r"""The values of the column `name`, of the rows that have it. Chapter 5."""
         return self.curve(name)[1]
 
     def curve(self, name: str) -> tuple[list[float], list[float]]:
-        r"""Steps and values of one column, of the rows that have it: `ax.plot(*history.curve("loss"))`. Chapter 5."""
+        r"""Steps and values of the column `name`, of the rows that have it: `ax.plot(*history.curve("loss"))`.
+
+        Chapter 5.
+        """
         rows = [row for row in self.rows if name in row]
         if not rows:
             known = dict.fromkeys(key for row in self.rows for key in row)
@@ -43,7 +50,7 @@ class History:
         best, scores = self.best(), list(self._scores())
         return len(scores) if best is None else sum(row["step"] > best["step"] for _, row in scores)
 
-    def _scores(self) -> Iterator[tuple[float, Mapping[str, float]]]:
+    def _scores(self) -> Iterator[tuple[float, dict[str, float]]]:
         for row in self.rows:
             if numbers := [value for name, value in row.items() if name not in OWN_COLUMNS]:
                 yield numbers[0], row

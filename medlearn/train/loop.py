@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -15,13 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from medlearn import runtime
+from medlearn.base.random import generators_on_loan
 from medlearn.base.validation import check_whole, kind_of
 from medlearn.train.accelerate_private import settings_of_its_own
+from medlearn.train.agreement import check_processes_agree
+from medlearn.train.fingerprint import difference, fingerprint
 from medlearn.train.history import History
 from medlearn.train.lock import FolderLock, only_training_here
 from medlearn.train.recipe import Recipe
 from medlearn.train.run import Run, Validation
-from medlearn.train.samples import Samples, batches, check_data, seed_step
+from medlearn.train.samples import Samples, batches, seed_step
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,34 +44,48 @@ def fit(net: nn.Module, data: Samples, *, loss: Callable[[Any, Any], Tensor], re
     validations have brought no higher score, and the network is left with the best weights, else with the last.
     Then a checkpoint goes to its folder, where the two newest are kept. However a run is stopped, called again it
     goes on from there, to the same bits on a CPU; one that has ended returns at once. Raise `recipe.steps` to train on.
-    The order of the samples is a function of (seed, epoch). What is drawn from torch's generator, in `data[i]` or in
-    the network, is one of (seed, number of the sample; or step and process); the caller's generators stay as they are.
+    Ctrl-C and a crash of the validation cost no step: the last state is written first. A second Ctrl-C does not wait.
+    The order of the samples is a function of (seed, epoch). What is drawn from torch's, NumPy's or Python's own
+    generator, in `data[i]`, the network or the validation, is one of (seed, number of the sample; or step and process);
+    the caller's generators stay as they are.
     On many GPUs: `torchrun --nproc-per-node 4 script.py` or `accelerate launch script.py`. The processes share each
     batch and average their gradients, which is the same training where the loss is a mean over samples; but a batch
-    norm sees its share only (see `nn.SyncBatchNorm`). The first process validates and saves.
-    The progress bar shows in a terminal or a notebook, unless TQDM_DISABLE is set, and nowhere else.
+    norm sees its share only (see `nn.SyncBatchNorm`). The first process validates and saves. Before the first step they
+    compare recipe, data and step.
+    With `progress` a bar shows in a terminal or a notebook, unless TQDM_DISABLE is set, and nowhere else.
     While it runs, `training.lock` in the folder keeps other trainings out; other files there are left alone.
     Errors: TypeError or ValueError for arguments of another kind, a network without weights to train, no sample, labels
-    beyond the network's classes, a folder that cannot be written, a checkpoint of another network, recipe or data, only
-    damaged ones; OSError for a checkpoint that cannot be opened; RuntimeError for a second training in this process or
+    beyond the network's classes, a folder that cannot be written, a checkpoint of another network, recipe or data (told
+    by their number and the first sample) or of a newer medlearn, only damaged ones, processes that do not start from
+    the same; OSError for a checkpoint that cannot be opened; RuntimeError for a second training in this process or
     folder; FloatingPointError for a loss, weights, buffers or averages of the optimiser that are not finite: these are
     never saved. It warns where the validation gave nothing but NaN.
     Chapters 5 and 15.
+
+    >>> data = [(torch.zeros(1, 8, 8), torch.zeros(8, 8).long()), (torch.ones(1, 8, 8), torch.ones(8, 8).long())]
+    >>> history = fit(nn.Conv2d(1, 2, 1), data, loss=nn.functional.cross_entropy,
+    ...               recipe=Recipe(steps=50, batch_size=2, learning_rate=0.1, precision="fp32"))
+    >>> history.rows[-1]["loss"] < history.rows[0]["loss"]
+    True
     """
     _check(net, loss, recipe, validation, patience, checkpoint, every)
     folder = None if checkpoint is None else Path(checkpoint)
-    with (only_training_here(), _accelerated(recipe) as accelerator, _own_randomness(accelerator.device),
+    with (only_training_here(), _accelerated(recipe) as accelerator, generators_on_loan(accelerator.device),
           _locked(folder, accelerator.is_main_process) as lock):
-        check_data(data)
+        data_seen = fingerprint(data, recipe.seed)
+        check_processes_agree({"every": every, "patience": patience, "validation": kind_of(validation),
+                               "samples": len(data)})
+        check_processes_agree({"data": data_seen}, difference=difference)
         optimizer = recipe.new_optimizer(_placed(net, accelerator.device))
         # what Accelerate adds, for precision and processes, goes to a shell, and the network stays what it was
         shell, optimizer = accelerator.prepare(nn.Sequential(net), optimizer)
-        run = Run(net, optimizer, accelerator, recipe, len(data), validation, patience, folder, every, lock=lock)
+        run = Run(net, optimizer, accelerator, recipe, len(data), data_seen, validation, patience, folder, every,
+                  lock=lock)
         try:
             first_step = run.resume()
             if not run.over():
                 loader = batches(data, recipe, first_step, accelerator.process_index, accelerator.num_processes)
-                with _bar(recipe, first_step, progress and accelerator.is_main_process) as bar:
+                with _bar(recipe, first_step, progress and accelerator.is_main_process) as bar, run.interrupt:
                     train_steps(shell, _on(accelerator.device, loader), loss=_first_checked(loss),
                                 optimizer=optimizer, accelerator=accelerator,
                                 recipe=recipe, first_step=first_step, after_step=partial(run.after_step, bar))
@@ -80,13 +98,26 @@ def fit(net: nn.Module, data: Samples, *, loss: Callable[[Any, Any], Tensor], re
 def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any], Tensor],
                 optimizer: torch.optim.Optimizer, accelerator: Accelerator, recipe: Recipe, first_step: int = 0,
                 after_step: Callable[[int, Tensor], bool]) -> None:
-    r"""The loop itself. It ends after `recipe.steps`, or when `after_step(step, loss)` says so. Chapter 5."""
+    r"""The loop itself. It ends after `recipe.steps`, or when `after_step(step, loss)` says so.
+
+    Shapes: `batches` gives pairs of images `(B, C, *S)` and targets on the network's device, `recipe.accumulate` of
+    them for each step from `first_step` on. `net` and `optimizer` are as `accelerator` has prepared them, and change.
+    `loss(net(images), targets)` is one number; `after_step` gets its mean over the parts of the step. Chapter 5.
+
+    >>> from accelerate import Accelerator
+    >>> net, recipe = nn.Conv2d(1, 2, 1), Recipe(steps=2, batch_size=1)
+    >>> batches = iter([(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4).long())] * 2)
+    >>> train_steps(net, batches, loss=nn.functional.cross_entropy, optimizer=recipe.new_optimizer(net),
+    ...             accelerator=Accelerator(), recipe=recipe, after_step=lambda step, loss: print(step, loss.shape))
+    0 torch.Size([])
+    1 torch.Size([])
+    """
     net.train()
     for step in range(first_step, recipe.steps):
         seed_step(recipe.seed, step, accelerator.process_index)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
-        total = 0.0
+        values = []
         for image, target in islice(batches, recipe.accumulate):
             with accelerator.accumulate(net):               # only the last part of a batch moves the weights
                 value = loss(net(image), target)
@@ -95,8 +126,8 @@ def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any],
                     accelerator.clip_grad_norm_(net.parameters(), recipe.clip)
                 optimizer.step()
                 optimizer.zero_grad()
-            total += value.detach() / recipe.accumulate
-        if after_step(step, total):
+            values.append(value.detach() / recipe.accumulate)
+        if after_step(step, torch.stack(values).sum()):
             break
 
 
@@ -109,6 +140,7 @@ def _accelerated(recipe: Recipe) -> Iterator[Accelerator]:
 
     # told that there is only a CPU: otherwise torchrun's processes there would not know of each other
     device = PartialState(cpu=runtime.device(verbose=False).type == "cpu").device
+    check_processes_agree(asdict(recipe))
     precision = runtime.precision(device) if recipe.precision == "auto" else recipe.precision
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision: expected fp32 or bf16 on a CPU, got fp16, which needs a GPU")
@@ -135,11 +167,8 @@ def _locked(folder: Path | None, is_main: bool) -> Iterator[FolderLock | None]:
 def _placed(net: nn.Module, device: torch.device) -> nn.Module:
     """On the device, and in 2D with the channels of a pixel side by side, which convolutions like best."""
     in_2d = device.type != "mps" and all(weight.ndim != 5 for weight in net.parameters())
-    return net.to(device, memory_format=torch.channels_last if in_2d else torch.preserve_format)
-
-
-def _own_randomness(device: torch.device):
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    memory_format = torch.channels_last if in_2d else torch.preserve_format
+    return net.to(device, memory_format=memory_format)      # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def _on(device: torch.device, loader: Iterable) -> Iterator:

@@ -30,13 +30,19 @@ class Recipe:
 
     Units: `batch_size` is the number of samples behind one step, over all `accumulate` parts and all processes
     together, so that neither changes what is learnt; both must divide it. `warmup` counts steps; `clip` is the
-    largest length of the gradient, None leaves it as it is.
+    largest length of the gradient, None leaves it as it is; `weight_decay` is the share of its size, times the rate,
+    that AdamW takes from each weight at a step (with "sgd" it is added to the gradient, times the weight).
     `optimizer` is "adamw", or "sgd" with Nesterov's momentum of 0.9; `schedule` "cosine", "poly" (power 0.9) or
-    "constant"; `precision` "fp32", "bf16", "fp16" (with a scaler, on a GPU), or "auto", what is fast on the device:
-    see `medlearn.runtime.precision`. `workers` are processes that load samples; 0 loads them between the steps.
+    "constant"; `precision` "fp32", "bf16", "fp16" (with a scaler, on a GPU), or "auto", as
+    `medlearn.runtime.precision` says. `workers` are processes that load samples; 0 loads them between the steps.
+    `seed` decides the order of the samples and all that is random in a step.
     Errors: TypeError or ValueError for a value out of its range.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101 (AdamW), and 2017, eq. 5, arXiv:1608.03983 (cosine); Chen et
     al. 2018, sec. 4.1, doi:10.1109/TPAMI.2017.2699184 (poly). Chapter 5.
+
+    >>> recipe = Recipe(steps=100, learning_rate=0.1, warmup=10)
+    >>> [round(recipe.rate(step), 3) for step in (0, 9, 55, 99)]
+    [0.01, 0.1, 0.05, 0.0]
     """
 
     steps: int = 200
@@ -70,7 +76,7 @@ class Recipe:
         object.__setattr__(self, name, value)               # numbers of numpy become plain ones, which JSON can hold
 
     def rate(self, step: int) -> float:
-        r"""The learning rate of step 0, 1, ...: a straight rise over `warmup` steps, then $\eta\, f(t)$.
+        r"""The learning rate of `step` 0, 1, ...: a straight rise over `warmup` steps, then $\eta\, f(t)$.
 
         With t from 0 to 1 over the steps that are left, cosine is $f = (1 + \cos \pi t) / 2$, poly $f = (1 - t)^{0.9}$.
         A function of the step and nothing else, so there is no state to keep. Chapter 5.
@@ -80,6 +86,6 @@ class Recipe:
         return self.learning_rate * _SCHEDULES[self.schedule]((step - self.warmup) / (self.steps - self.warmup))
 
     def new_optimizer(self, net: nn.Module) -> optim.Optimizer:
-        """An optimiser of this kind for the weights of a network. Chapter 5."""
+        """An optimiser of this kind for the weights of a network `net`. Chapter 5."""
         return _OPTIMIZERS[self.optimizer](net.parameters(), self.learning_rate, self.weight_decay)
 

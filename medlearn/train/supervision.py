@@ -23,6 +23,11 @@ def deep_supervision(loss: Loss, weights: Sequence[float] | None = None) -> Loss
     negative or all 0, labels with other axes than the logits, another number of levels than of weights, no level.
     Source: Lee et al. 2015, eq. 4, arXiv:1409.5185; the weights as in Isensee et al. 2021,
     doi:10.1038/s41592-020-01008-z. Chapter 5.
+
+    >>> loss = deep_supervision(torch.nn.functional.cross_entropy, [2, 1])
+    >>> levels = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)
+    >>> round(loss(levels, torch.zeros(1, 8, 8).long()).item(), 4)       # ln 2 at each level
+    0.6931
     """
     if not callable(loss):
         raise TypeError(f"loss: expected a function, got {loss!r}")
@@ -51,7 +56,7 @@ class _Supervised:
         if len(shares) != len(logits):
             raise ValueError(f"logits: expected {len(shares)} levels, one for each weight, got {len(logits)}")
         parts = [share * self.loss(z, resize_labels(labels, z.shape[2:])) for share, z in zip(shares, logits) if share]
-        return sum(parts) / sum(shares)
+        return torch.stack(parts).sum(0) / sum(shares)
 
 
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:

@@ -38,11 +38,11 @@ class Recording(TorchDispatchMode):
     `with Recording() as recording: output = f()`; then `recording.again(output)` is a function that does the noted
     operations again, in the same order, with new draws. What they take from the others is kept as it was.
     Where this might not be the same as `f()`, `obstacle` says why: numbers from a draw decide what comes next, or leave
-    torch, as far as `Leaving` watches; a tensor
-    from outside is changed, as a counter would be; a tensor is changed under another name, or after it was kept.
+    torch, as far as `Leaving` watches; a tensor from outside is changed, as a counter would be; a tensor is changed
+    under another name, or after it was kept.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.steps: list[Step] = []
         self.kept: list[Tensor] = []
@@ -102,7 +102,7 @@ class Recording(TorchDispatchMode):
         self.steps.append(Step(torch.clone, (value.clone(),), {}, copy := Place()))
         return copy
 
-    def _obstacle(self, operation: Callable, drawn: bool, changed: list[Tensor], arguments: list) -> str | None:
+    def _obstacle(self, operation: Any, drawn: bool, changed: list[Tensor], arguments: list) -> str | None:
         if drawn and DECIDES & set(operation.tags):
             return f"{operation} lets a draw decide what comes next"
         if any(isinstance(x, torch.Generator) for x in arguments):

@@ -21,6 +21,10 @@ class Reliability:
 
     Shapes: `(bins,)`. `confidence` and `accuracy` are float64 in 0..1, NaN of a bin without a case; `count` is int64.
     Chapter 13.
+
+    >>> diagram = reliability(torch.tensor([[0.9, 0.1], [0.9, 0.1]]), torch.tensor([0, 1]), bins=2)
+    >>> diagram.count.tolist(), round(diagram.accuracy[1].item(), 3), round(diagram.confidence[1].item(), 3)
+    ([0, 2], 0.5, 0.9)
     """
 
     confidence: Float[Tensor, "bins"]
@@ -61,6 +65,10 @@ def reliability(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
     Errors: TypeError for other dtypes; ValueError for shapes that do not belong together, what are no probabilities,
     labels or a class out of range, no bin.
     Source: Guo et al. 2017, arXiv:1706.04599; adaptive: Nixon et al. 2019, arXiv:1904.01685. Chapter 13.
+
+    >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1]])              # 0.9 sure, and right once in two
+    >>> round(reliability(p, torch.tensor([0, 1])).ece, 3)
+    0.4
     """
     p, labels = labelled_cases(probabilities, labels, ignore_index)
     bins = check_whole("bins", bins, least=1)
@@ -75,8 +83,12 @@ def classwise_ece(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, 
                   adaptive: bool = False, ignore_index: int | None = None) -> Float[Tensor, "k"]:
     r"""The expected calibration error of each class's probability, $\mathrm{ECE}_k$: its mean is the class-wise ECE.
 
-    Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`, errors `(K,)` float64. Options, errors: as `reliability` with
-    `of_class`. No case gives NaN. Source: Nixon et al. 2019 (static), arXiv:1904.01685. Chapter 13.
+    Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`, errors `(K,)` float64. Options and errors as in `reliability`.
+    No case gives NaN. Source: Nixon et al. 2019 (static), arXiv:1904.01685. Chapter 13.
+
+    >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1]])
+    >>> classwise_ece(p, torch.tensor([0, 0])).round(decimals=3).tolist()
+    [0.1, 0.1]
     """
     p, labels = labelled_cases(probabilities, labels, ignore_index)
     bins = check_whole("bins", bins, least=1)
@@ -89,8 +101,11 @@ def brier_score(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
     r"""The mean over cases of $\sum_k (p_k - y_k)^2$, with $y$ the one-hot label: 0 at best and 2 at worst.
 
     Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`; every voxel is a case. Of two classes it is twice the score
-    that looks at one of them. No case gives NaN. Errors: as `reliability`.
+    that looks at one of them. Voxels labelled `ignore_index` are no cases. No case gives NaN. Errors: as `reliability`.
     Source: Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2. Chapter 13.
+
+    >>> round(brier_score(torch.tensor([[0.8, 0.2]]), torch.tensor([0])), 3)
+    0.08
     """
     p, labels = labelled_cases(probabilities, labels, ignore_index)
     error = p.scatter_add(1, labels[:, None], torch.full_like(p[:, :1], -1))
@@ -102,7 +117,11 @@ def negative_log_likelihood(probabilities: Float[Tensor, "b k *s"], labels: Int6
     r"""The mean over cases of $-\ln p_y$: `cross_entropy` of what are probabilities already, as an ensemble's mean is.
 
     Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`; every voxel is a case. Units: nats. A label of probability 0
-    makes it infinite: to be sure and wrong is unforgivable. No case gives NaN. Errors: as `reliability`. Chapter 13.
+    makes it infinite: to be sure and wrong is unforgivable. Voxels labelled `ignore_index` are no cases. No case gives
+    NaN. Errors: as `reliability`. Chapter 13.
+
+    >>> round(negative_log_likelihood(torch.tensor([[0.5, 0.5]]), torch.tensor([1])), 4)
+    0.6931
     """
     p, labels = labelled_cases(probabilities, labels, ignore_index)
     return -p.gather(1, labels[:, None]).log_().mean(dtype=torch.float64).item()
@@ -114,6 +133,10 @@ class TemperatureScaling(nn.Module):
     `TemperatureScaling().fit(logits, labels)` with logits of cases that the network was not trained on; then it is
     called with logits `(B, K, *S)`. Before that `temperature` is 1.
     Source: Guo et al. 2017, sec. 4.2, arXiv:1706.04599. Chapter 13.
+
+    >>> logits, labels = torch.tensor([[4.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])     # 0.98 sure, right 3 in 4
+    >>> TemperatureScaling().fit(logits, labels)(logits[:1]).softmax(1).round(decimals=2)
+    tensor([[0.7500, 0.2500]])
     """
 
     temperature: Tensor
@@ -130,7 +153,7 @@ class TemperatureScaling(nn.Module):
             ignore_index: int | None = None) -> TemperatureScaling:
         r"""The temperature of the smallest mean cross-entropy, by L-BFGS in $1 / T$, in which it is convex; in float64.
 
-        Memory: about twice the logits', a block of voxels at a time.
+        Voxels labelled `ignore_index` are no cases. Memory: about twice the logits', a block of voxels at a time.
         Errors: as `cross_entropy`; ValueError where there is no such temperature: no case; every label has the largest
         logit (the best T is 0); the labels' logits are no larger than the others on average (it is infinite).
         """
@@ -198,8 +221,8 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int, adaptive: bool) -
     confidence = confidence.contiguous()
     which = torch.bucketize(confidence, _inner_edges(confidence, bins, adaptive))     # an edge belongs to the bin below
     count = torch.bincount(which, minlength=bins)
-    sums = (torch.bincount(which, value.double(), minlength=bins) for value in (confidence, right))
-    return Reliability(*(total / count for total in sums), count)
+    sure, accurate = (torch.bincount(which, value.double(), minlength=bins) / count for value in (confidence, right))
+    return Reliability(sure, accurate, count)
 
 
 def _inner_edges(confidence: Tensor, bins: int, adaptive: bool) -> Tensor:

@@ -28,7 +28,12 @@ from medlearn.uncertainty._inputs import check_cases, check_probabilities, least
 
 
 class Interval(NamedTuple):
-    """From `low` to `high`, both included. Chapter 13."""
+    """From `low` to `high`, both included, each `(*shape)` in the answer's units. Chapter 13.
+
+    >>> low, high = conformal_interval(torch.tensor([2.0]), 0.5)
+    >>> low, high
+    (tensor([1.5000]), tensor([2.5000]))
+    """
 
     low: Tensor
     high: Tensor
@@ -37,11 +42,14 @@ class Interval(NamedTuple):
 def conformal_quantile(scores: Float[Tensor, "n"], alpha: float) -> float:
     r"""The $\lceil (n + 1)(1 - \alpha) \rceil$-th smallest score of n calibration cases.
 
-    Shapes: one score a case, `(n,)`. The score of one more case is not above it with probability at least $1 - \alpha$,
-    and if there are no ties at most $1 - \alpha + 1/(n + 1)$.
+    Shapes: `scores (n,)`, one a case. The score of one more case is not above it with probability at least
+    $1 - \alpha$, and if there are no ties at most $1 - \alpha + 1/(n + 1)$.
     Too few cases, $n < 1/\alpha - 1$, give infinity: every answer is in the set, and that is all that can be promised.
     Errors: TypeError for anything but float tensors; ValueError for another shape, NaN, an `alpha` not between 0 and 1.
     Source: Vovk et al. 2005, doi:10.1007/b106715; Angelopoulos and Bates 2023, doi:10.1561/2200000101. Chapter 13.
+
+    >>> conformal_quantile(torch.arange(1.0, 10.0), alpha=0.2)          # the 8th of 9, since 10 * 0.8 is 8
+    8.0
     """
     check_cases("scores", scores)
     alpha = check_number("alpha", alpha, above=0, below=1)
@@ -54,6 +62,9 @@ def lac_scores(probabilities: Float[Tensor, "b k *s"]) -> Float[Tensor, "b k *s"
 
     Shapes: `(B, K, *S)`. Units: none, 0..1. A set may be empty. Errors: as `class_entropy`.
     Source: Sadinle et al. 2019, doi:10.1080/01621459.2017.1395341. Chapter 13.
+
+    >>> lac_scores(torch.tensor([[0.75, 0.25]]))
+    tensor([[0.2500, 0.7500]])
     """
     check_probabilities(probabilities)
     return 1 - at_least_float32(probabilities)
@@ -67,6 +78,9 @@ def aps_scores(probabilities: Float[Tensor, "b k *s"], *,
     With a `generator` u is uniform in 0..1, one for each voxel: as published; sets may be empty. Without, u is 1, and
     sets are larger than need be. Calibration and prediction need the same. Of equal probabilities the lower class comes
     first. Errors: as `class_entropy`. Source: Romano et al. 2020, arXiv:2006.02544. Chapter 13.
+
+    >>> aps_scores(torch.tensor([[0.25, 0.5, 0.25]]))
+    tensor([[0.7500, 0.5000, 1.0000]])
     """
     check_probabilities(probabilities)
     if generator is not None:
@@ -85,6 +99,9 @@ def true_class_scores(scores: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b 
 
     Shapes: scores `(B, K, *S)`, labels `(B, *S)`, `(n,)` of all voxels but those labelled `ignore_index`.
     Errors: as `cross_entropy`. Chapter 13.
+
+    >>> true_class_scores(torch.tensor([[0.25, 0.75]]), torch.tensor([1]))
+    tensor([0.7500])
     """
     check_logits_and_labels(scores, labels, ignore_index, name="scores")
     rows, labels = voxels_in_a_row(scores, labels, ignore_index)
@@ -95,9 +112,12 @@ def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape
                     sigma: Float[Tensor, "*shape"] | None = None) -> Float[Tensor, "*shape"]:
     r"""$|y - \mu|$, or with a predicted `sigma` $|y - \mu| / \sigma$, for `conformal_quantile`.
 
-    Shapes: all `(*shape)`. Units: the answer's, or none. Errors: TypeError for anything but float tensors; ValueError
-    for shapes that do not belong together, NaN, a sigma that is not above 0. Source: Lei et al. 2018,
-    doi:10.1080/01621459.2017.1307116. Chapter 13.
+    Shapes: `mean` $\mu$, `target` y and `sigma` all `(*shape)`. Units: the answer's, or none.
+    Errors: TypeError for anything but float tensors; ValueError for shapes that do not belong together, NaN, a sigma
+    that is not above 0. Source: Lei et al. 2018, doi:10.1080/01621459.2017.1307116. Chapter 13.
+
+    >>> residual_scores(torch.tensor([1.0]), torch.tensor([4.0]), sigma=torch.tensor([2.0]))
+    tensor([1.5000])
     """
     _check_regression(mean, sigma)
     check_float("target", target)
@@ -110,8 +130,12 @@ def conformal_interval(mean: Float[Tensor, "*shape"], quantile: float, *,
                        sigma: Float[Tensor, "*shape"] | None = None) -> Interval:
     r"""$\mu \pm q$, or with a predicted `sigma` $\mu \pm q \sigma$: every answer whose `residual_scores` is at most q.
 
-    Shapes: two of `(*shape)`. Units: the answer's. An infinite quantile gives everything, $-\infty$ to $\infty$.
+    Shapes: `mean` and `sigma` `(*shape)` to two of the same. Units: the answer's. An infinite quantile gives
+    everything, $-\infty$ to $\infty$.
     Errors: as `residual_scores`; ValueError for a quantile below 0 or NaN. Source: as `residual_scores`. Chapter 13.
+
+    >>> conformal_interval(torch.tensor([2.0]), 1.5, sigma=torch.tensor([2.0])).high
+    tensor([5.])
     """
     _check_regression(mean, sigma)
     if quantile != math.inf:
@@ -125,13 +149,17 @@ def false_negative_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[T
                              alpha: float) -> float:
     r"""The largest t for which the marks $p \ge t$ miss at most the share $\alpha$ of a lesion, on average over images.
 
-    Shapes: the lesion's probability and its true mask in n calibration images, `(n, *S)`. Units: none, 0..1.
+    Shapes: `probabilities` of the lesion and its true `masks` in n calibration images, `(n, *S)`. Units: none, 0..1.
     It is the largest t with $(\sum_i \mathrm{FNR}_i(t) + 1) / (n + 1) \le \alpha$ ("conformal risk control"), where
     $\mathrm{FNR}_i$ is the missed share of image i's lesion voxels, and 0 for an image without a lesion: the promise is
     about images of the mix that was calibrated on. It is found exactly, at one of the lesion voxels' probabilities.
     Too few images, $n < 1/\alpha - 1$, give 0, so that everything is marked; where nothing needs to be, infinity.
     Errors: TypeError for other dtypes; ValueError for shapes that do not belong together, probabilities outside 0..1,
     an `alpha` not between 0 and 1. Source: Angelopoulos et al. 2024, arXiv:2208.02814. Chapter 13.
+
+    >>> p = torch.tensor([0.25, 0.5, 0.75, 1.0]).expand(9, 4)           # nine lesions of four voxels
+    >>> false_negative_threshold(p, torch.ones(9, 4, dtype=torch.bool), alpha=0.4)
+    0.5
     """
     _check_lesions(probabilities, masks)
     alpha = check_number("alpha", alpha, above=0, below=1)

@@ -40,6 +40,11 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 
     Errors: ValueError for a network without active dropout, or whose answer none reaches, and for less than one pass;
     TypeError for anything but a network, image, or generator, and for a network whose answer is no tensor.
     Source: Gal and Ghahramani 2016, arXiv:1506.02142. Chapter 13.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Dropout(0.5), nn.Conv2d(32, 2, 1))
+    >>> first, second = mc_dropout(net, torch.ones(1, 1, 8, 8), passes=2, generator=torch.Generator())
+    >>> first.shape, torch.equal(first, second)
+    (torch.Size([1, 2, 6, 6]), False)
     """
     _check(net, image, passes, generator)
     seeds = torch.randint(2**63 - 1, (passes,), generator=generator, device=generator.device).tolist()

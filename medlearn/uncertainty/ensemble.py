@@ -27,9 +27,9 @@ class Ensemble(nn.Module):
         for logits in ensemble.stream(image):
             answer.add(logits.softmax(dim=1))
 
-    `make()` makes a network. It is called M times, with torch's generators at seeds `seed`, `seed + 1`, ...; after
-    that they go on as if nothing had been drawn. `members` are networks like any other. Trained one by one,
-    each sees the samples in an order of its own::
+    `make()` makes a network. It is called M times, with torch's, NumPy's and Python's generators at seeds `seed`,
+    `seed + 1`, ...; after that they go on as if nothing had been drawn. `members` are networks like any other. Trained
+    one by one, each sees the samples in an order of its own::
 
         for seed, member in enumerate(ensemble.members):
             fit(member, data, loss=loss, recipe=Recipe(seed=seed))
@@ -42,6 +42,10 @@ class Ensemble(nn.Module):
     Errors: ValueError for less than one member, members of different construction or with the same weights; TypeError
     where `make` makes no network.
     Source: Lakshminarayanan et al. 2017, sec. 2.4, arXiv:1612.01474. Chapter 13.
+
+    >>> ensemble = Ensemble(lambda: nn.Conv2d(1, 2, 3), members=4)
+    >>> ensemble(torch.zeros(1, 1, 8, 8)).shape
+    torch.Size([4, 1, 2, 6, 6])
     """
 
     def __init__(self, make: Callable[[], nn.Module], members: int = 5, *, seed: int = 0):
@@ -53,7 +57,7 @@ class Ensemble(nn.Module):
 
     @classmethod
     def of(cls, nets: Iterable[nn.Module]) -> Ensemble:
-        r"""The ensemble of networks that exist already, trained ones say: they are its members, and no copies.
+        r"""The ensemble of networks `nets` that exist already, trained ones say: they are its members, and no copies.
 
         Errors: as for members that `make` makes; TypeError for anything but a network.
 
@@ -96,7 +100,7 @@ class Ensemble(nn.Module):
         return vmap(lambda state: functional_call(first, state, (image,)))(weights)
 
     def save(self, path: str | PathLike) -> None:
-        """All members in one file that holds numbers and no code (safetensors), written whole or not at all."""
+        """All members in a file `path` that holds numbers and no code (safetensors), written whole or not at all."""
         write_tensors(Path(path), self.state_dict(), {"members": len(self.members)})
 
     @classmethod

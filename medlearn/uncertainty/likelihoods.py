@@ -25,10 +25,15 @@ Reduction = Literal["mean", "sum", "none"]
 def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"], Float[Tensor, "b k *s"]]:
     r"""Mean $\mu$ and log-variance $s = \ln \sigma^2$: the first and the second half of the channels, c = 2 k.
 
-    Shapes: `(B, 2K, *S)` to two of `(B, K, *S)`, views of it. Units: the answer's, and the logarithm of their square.
+    Shapes: `output (B, 2K, *S)` to two of `(B, K, *S)`, views of it. Units: the answer's, and the logarithm of
+    their square.
     A log-variance may be any number, so nothing keeps a variance above 0 but the exponential.
     Errors: TypeError for anything but float tensors; ValueError for no axis of channels or an odd number of them.
     Source: Kendall and Gal 2017, sec. 3.1, arXiv:1703.04977. Chapter 12.
+
+    >>> mean, log_variance = split_head(torch.zeros(1, 6, 8, 8))
+    >>> mean.shape
+    torch.Size([1, 3, 8, 8])
     """
     check_tensor("output", output, dtype="float")
     if output.ndim < 2 or output.shape[1] % 2 or output.shape[1] == 0:
@@ -43,8 +48,8 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
                  reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
     r"""$-\ln \mathcal{N}(y \mid \mu, \sigma^2) = \frac12 (s + (y - \mu)^2 e^{-s} + \ln 2\pi)$ with $s = \ln \sigma^2$.
 
-    Shapes: all `(*shape)`; a scalar, or with `reduction="none"` one loss a number. Units: nats.
-    Computed in float32 or better, under autocast too.
+    Shapes: `mean` $\mu$, `target` y and `log_variance` s all `(*shape)`; a scalar, or with
+    `reduction="none"` one loss a number. Units: nats. Computed in float32 or better, under autocast too.
     `beta` multiplies each loss by $\sigma^{2\beta}$, through which no gradient flows. At 0 it is the likelihood, whose
     gradient $(\mu - y) / \sigma^2$ makes the mean learn slowly where the variance is large. At 1 the mean learns as
     from the squared error; its authors advise 0.5. Unless it is 0 the value is no likelihood.
@@ -52,6 +57,9 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
     belong together, NaN, a log-variance outside -80..80, a `beta` outside 0..1.
     Source: Nix and Weigend 1994, doi:10.1109/ICNN.1994.374138; `beta`: Seitzer et al. 2022, arXiv:2203.09168.
     Chapter 12.
+
+    >>> round(gaussian_nll(torch.zeros(1), torch.zeros(1), log_variance=torch.zeros(1)).item(), 4)      # ln(2 pi) / 2
+    0.9189
     """
     check_float("mean", mean)
     check_log_variance(log_variance, like=mean)
@@ -72,8 +80,9 @@ def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
                      ignore_index: int | None = None, reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
     r"""$-\ln \frac1T \sum_t \mathrm{softmax}(z_t)_y$ with $z_t \sim \mathcal{N}(\mu, \sigma^2)$: the mean likelihood.
 
-    Shapes: mean logits and log-variances of the logits `(B, K, *S)`, labels `(B, *S)`; a scalar, or with
-    `reduction="none"` one loss a voxel. Units: nats. Computed in float32 or better, under autocast too.
+    Shapes: `mean_logits` $\mu$ and the `log_variance` of the logits `(B, K, *S)`, labels `(B, *S)`; a scalar, or with
+    `reduction="none"` one loss a voxel. Units: nats. The `generator` draws the samples. Computed in float32 or better,
+    under autocast too.
     `samples` is T; they come in pairs $\mu \pm \sigma \epsilon$ (antithetic), so T is even. The mean likelihood is
     unbiased; minus its logarithm is too large on average, by about half the mean's relative variance. The samples are
     drawn and forgotten one by one, so that memory does not grow with T: the gradient comes with the loss in closed
@@ -83,6 +92,11 @@ def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
     Errors: as `cross_entropy`, and ValueError for NaN or infinite logits, a log-variance of another shape or outside
     -80..80, an odd number of samples. RuntimeError for a second derivative, which it does not have.
     Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 12.
+
+    >>> loss = logit_normal_nll(torch.zeros(1, 2), torch.tensor([1]), log_variance=torch.zeros(1, 2), samples=8,
+    ...                         generator=torch.Generator())
+    >>> round(loss.item(), 4)                               # in pairs of +- noise the two classes stay equal
+    0.6931
     """
     check_logits_and_labels(mean_logits, labels, ignore_index, name="mean_logits")
     _check_logits(mean_logits, log_variance, samples)
@@ -100,10 +114,16 @@ def logit_normal_probabilities(mean_logits: Float[Tensor, "b k *s"], log_varianc
                                samples: int, generator: Generator) -> Float[Tensor, "b k *s"]:
     r"""$\bar p = \frac1T \sum_t \mathrm{softmax}(z_t)$ with $z_t \sim \mathcal{N}(\mu, \sigma^2)$: the prediction.
 
-    Shapes: all `(B, K, *S)`. Units: none. Float32 or better, without a gradient. The samples are those of
-    `logit_normal_nll`, one by one. Of one network the entropy of $\bar p$ is the aleatoric part; of several it is
-    `class_entropy` of their $\bar p$ that tells the two apart.
+    Shapes: `mean_logits` $\mu$, `log_variance` $\ln \sigma^2$ and result `(B, K, *S)`. Units: none. Float32 or better,
+    without a gradient. The `samples` are those of `logit_normal_nll`, drawn with the `generator` one by one. Of one
+    network the entropy of $\bar p$ is the aleatoric part; of several it is `class_entropy` of their $\bar p$
+    that tells the two apart.
     Errors: as `logit_normal_nll`. Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 12.
+
+    >>> unsure = torch.tensor([[4.0, 0.0]]), torch.full((1, 2), 4.0)          # 0.98 without its variance
+    >>> p = logit_normal_probabilities(*unsure, samples=100, generator=torch.Generator())
+    >>> 0.5 < p[0, 0].item() < 0.9
+    True
     """
     _check_logits(mean_logits, log_variance, samples)
     mean_logits, log_variance = at_least_float32(mean_logits), at_least_float32(log_variance)

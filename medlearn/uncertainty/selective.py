@@ -18,6 +18,10 @@ class RiskCoverage:
     Shapes: `(n,)`, float64. `coverage` is the share of cases answered, 1/n..1; `risk` their mean error; `threshold` the
     largest uncertainty among them; `best_risk` the risk of an oracle that refers the largest errors first.
     Chapter 13.
+
+    >>> curve = risk_coverage(torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.0]))
+    >>> curve.coverage.tolist(), curve.risk.tolist()
+    ([0.5, 1.0], [0.0, 0.25])
     """
 
     coverage: Float[Tensor, "n"]
@@ -50,6 +54,9 @@ def risk_coverage(uncertainty: Float[Tensor, "n"], error: Float[Tensor, "n"]) ->
     orders, and that in which the cases were given does not matter.
     Errors: TypeError for anything but float tensors; ValueError for no case, shapes that do not belong together, NaN.
     Source: El-Yaniv and Wiener 2010, JMLR 11:1605-1641; Geifman and El-Yaniv 2017, arXiv:1705.08500. Chapter 13.
+
+    >>> risk_coverage(torch.tensor([0.1, 0.4, 0.9]), torch.tensor([0.0, 0.0, 0.75])).risk.tolist()
+    [0.0, 0.0, 0.25]
     """
     check_cases("uncertainty", uncertainty)
     check_cases("error", error)
@@ -66,8 +73,8 @@ def risk_coverage(uncertainty: Float[Tensor, "n"], error: Float[Tensor, "n"]) ->
 def referral(uncertainty: Float[Tensor, "n"], fraction: float) -> Bool[Tensor, "n"]:
     r"""The cases to refer: the $\lceil f n \rceil$ most uncertain, and all that are as uncertain as the last of them.
 
-    Shapes: one number a case, `(n,)`. So at least the fraction `fraction` is referred, more if there are ties, and the
-    order of the cases does not matter; 0 refers none. No case gives none.
+    Shapes: `uncertainty (n,)`, one number a case, in any units. So at least the fraction `fraction` is referred,
+    more if there are ties, and the order of the cases does not matter; 0 refers none. No case gives none.
     Errors: TypeError for anything but float tensors; ValueError for another shape, NaN, a fraction outside 0..1.
     Chapter 13.
 

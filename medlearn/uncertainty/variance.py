@@ -13,7 +13,12 @@ from medlearn.uncertainty._inputs import check_members, check_probabilities, che
 
 
 class Variances(NamedTuple):
-    r"""`total` = `aleatoric` + `epistemic`: variances, in the answer's units squared. Chapter 12."""
+    r"""`total` = `aleatoric` + `epistemic`: variances, in the answer's units squared. Chapter 12.
+
+    >>> parts = total_variance(torch.tensor([[0.0], [2.0]]), torch.tensor([[0.5], [0.5]]))
+    >>> parts.total, parts.aleatoric, parts.epistemic
+    (tensor([1.5000]), tensor([0.5000]), tensor([1.]))
+    """
 
     total: Tensor
     aleatoric: Tensor
@@ -21,7 +26,12 @@ class Variances(NamedTuple):
 
 
 class Entropies(NamedTuple):
-    r"""`total` = `aleatoric` + `epistemic`: entropies in nats, the epistemic one a mutual information. Chapter 12."""
+    r"""`total` = `aleatoric` + `epistemic`: entropies in nats, the epistemic one a mutual information. Chapter 12.
+
+    >>> parts = class_entropy(torch.full((3, 1, 2), 0.5))               # three members, all in doubt
+    >>> parts.aleatoric, parts.epistemic
+    (tensor([0.6931]), tensor([0.]))
+    """
 
     total: Tensor
     aleatoric: Tensor
@@ -31,13 +41,17 @@ class Entropies(NamedTuple):
 def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m *shape"]) -> Variances:
     r"""$\operatorname{Var}[y] = \mathbb{E}_m[\sigma_m^2] + \operatorname{Var}_m[\mu_m]$, aleatoric and epistemic.
 
-    Shapes: the M members first, `(M, *shape)`; each part is `(*shape)`. Units: the answer's, squared.
+    Shapes: `means` $\mu$ and `variances` $\sigma^2$, the M members first, `(M, *shape)`; each part is `(*shape)`.
+    Units: the answer's, squared.
     The members are all there are, so the variance of their means divides by M. One member disagrees with nobody:
     its epistemic part is 0, which says that it cannot be known and not that it is small.
     Computed in float32 or better. Errors: TypeError for anything but float tensors; ValueError for no member, shapes or
     devices that do not belong together, a negative variance, NaN or infinite numbers.
     Source: Kendall and Gal 2017, arXiv:1703.04977; Lakshminarayanan et al. 2017, sec. 2.4,
     arXiv:1612.01474. Chapter 12.
+
+    >>> total_variance(torch.tensor([[0.0], [2.0]]), torch.tensor([[0.5], [1.5]])).total      # 1 + 1
+    tensor([2.])
     """
     check_members("means", means)
     check_float("means", means)
@@ -54,6 +68,10 @@ def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
     Errors: TypeError for anything but float tensors; ValueError for no member, another number of axes, or probabilities
     outside 0..1 or that do not sum to 1 over the classes.
     Source: Depeweg et al. 2018, arXiv:1710.07283; Kwon et al. 2020, doi:10.1016/j.csda.2019.106816. Chapter 12.
+
+    >>> sure_and_at_odds = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    >>> class_variance(sure_and_at_odds).epistemic
+    tensor([[0.2500, 0.2500]])
     """
     check_members("probabilities", probabilities)
     check_probabilities(probabilities, axes_before=1)
@@ -64,9 +82,14 @@ def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
 def class_entropy(probabilities: Float[Tensor, "m b k *s"]) -> Entropies:
     r"""$H[\bar p] = \mathbb{E}_m\,H[p_m] + I$: entropy of the mean, mean entropy, and the mutual information (BALD).
 
-    Shapes: the M members first, `(M, B, K, *S)`; each part is `(B, *S)`. Units: nats, 0..ln K; $0 \ln 0 = 0$.
+    Shapes: `probabilities (M, B, K, *S)`, the M members first; each part is `(B, *S)`. Units: nats, 0..ln K, where
+    $0 \ln 0 = 0$.
     The mutual information is what is left, at least 0, and for one member 0.
     Errors: as `class_variance`. Source: Houlsby et al. 2011, eq. 2, arXiv:1112.5745. Chapter 12.
+
+    >>> sure_and_at_odds = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    >>> class_entropy(sure_and_at_odds).epistemic
+    tensor([0.6931])
     """
     check_members("probabilities", probabilities)
     check_probabilities(probabilities, axes_before=1)
@@ -80,6 +103,12 @@ class RunningVariance:
     `members` counts them. To rounding the numbers are those of `total_variance`. It keeps three tensors of a mean's
     size. Errors: as `total_variance`; ValueError for a member of another shape, and for a result without a member.
     Source: Welford 1962, doi:10.1080/00401706.1962.10490022. Chapter 12.
+
+    >>> running = RunningVariance()
+    >>> for mean in (0.0, 2.0):
+    ...     running.add(torch.tensor([mean]), torch.tensor([0.5]))
+    >>> running.mean, running.result().total
+    (tensor([1.]), tensor([1.5000]))
     """
 
     def __init__(self) -> None:
@@ -87,7 +116,7 @@ class RunningVariance:
 
     @torch.no_grad()
     def add(self, mean: Float[Tensor, "*shape"], variance: Float[Tensor, "*shape"]) -> None:
-        """Takes the next member, without its gradients."""
+        """Takes the next member's `mean` and `variance`, without their gradients."""
         check_float("mean", mean)
         check_variances("variance", variance, like=mean)
         if self.members:
@@ -127,10 +156,17 @@ class RunningProbabilities:
     probabilities' size, and an entropy of each voxel.
     Errors: as `class_variance`; ValueError for a member of another shape, and for a result without a member.
     Source: as `RunningVariance`. Chapter 12.
+
+    >>> running = RunningProbabilities()
+    >>> for p in ([[1.0, 0.0]], [[0.0, 1.0]]):
+    ...     running.add(torch.tensor(p))
+    >>> running.mean, running.entropies().epistemic
+    (tensor([[0.5000, 0.5000]]), tensor([0.6931]))
     """
 
     def __init__(self) -> None:
         self._labels = RunningVariance()
+        self._entropy: Tensor                                   # the mean of the members', once there is one
 
     @property
     def members(self) -> int:

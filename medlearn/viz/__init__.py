@@ -4,5 +4,5 @@ from medlearn.viz.simplex import simplex_triangle
 from medlearn.viz.slices import show_labels, show_plane, show_slice, slice_of
 from medlearn.viz.style import COLOURS, colours_of, use_style
 
-__all__ = ["COLOURS", "Explorer", "colours_of", "explore", "show_labels", "show_plane", "show_slice", "simplex_triangle",
-           "slice_of", "use_style"]
+__all__ = ["COLOURS", "Explorer", "colours_of", "explore", "show_labels", "show_plane", "show_slice",
+           "simplex_triangle", "slice_of", "use_style"]

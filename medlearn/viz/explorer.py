@@ -22,7 +22,15 @@ MAX_FRAMES = 200
 
 @dataclass(frozen=True)
 class Explorer:
-    """A figure with sliders, as self-contained HTML; its weight is `nbytes`."""
+    r"""A figure with sliders, made by `explore`: `html` that needs nothing else, shown by a notebook's last line.
+
+    `names` are the axes', one for each slider; `frames` is the number of pictures. Units: `nbytes`, the weight of the
+    HTML, in bytes. Every chapter.
+
+    >>> Explorer("<p>twelve pictures</p>", names=("z_mm",), frames=12)
+    <Explorer: z_mm, 12 frames>
+    """
+
     html: str
     names: tuple[str, ...]
     frames: int
@@ -56,8 +64,15 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
     An axis without values is refused.
     Errors: TypeError for a draw that is no function or returns no Figure, an axis that is no list, a width or dpi that
     is no whole number; ValueError for no axis or more than two, no alt text, more than 200 frames, figures that differ
-    in size, a width or dpi below 1. A warning where
-    even the smallest frames are too heavy. Every chapter.
+    in size, a width or dpi below 1. A warning where even the smallest frames are too heavy. Every chapter.
+
+    >>> from matplotlib.figure import Figure
+    >>> def draw(level):
+    ...     figure = Figure(figsize=(1, 1))
+    ...     figure.subplots().imshow([[level]], vmin=0, vmax=2)
+    ...     return figure
+    >>> explore(draw, alt="One pixel", level=[0, 1, 2])
+    <Explorer: level, 3 frames>
     """
     if not callable(draw):
         raise TypeError(f"draw: expected a function, got {draw!r}")
@@ -109,9 +124,10 @@ def _room(axis: Axis) -> int:
 
 
 def _slider(axis: Axis, room: int) -> str:
-    return (f'<label><span style="min-width:min(100%,{room}ch)">{escape(axis.label)}: <b>{escape(axis.texts[0])}</b></span>'
+    label, text = escape(axis.label), escape(axis.texts[0])
+    return (f'<label><span style="min-width:min(100%,{room}ch)">{label}: <b>{text}</b></span>'
             f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="0" autocomplete="off" '
-            f'aria-label="{escape(axis.label)}" aria-valuetext="{escape(axis.texts[0])}"></label>')
+            f'aria-label="{label}" aria-valuetext="{text}"></label>')
 
 
 def _template(name: str) -> str:

@@ -81,5 +81,5 @@ def same_size(pictures: Iterable[Image]) -> tuple[int, int]:
 def _scaled(picture: Image, share: float) -> Image:
     from PIL.Image import Resampling
 
-    size = tuple(max(1, round(n * share)) for n in picture.size)
-    return picture if share == 1 else picture.resize(size, Resampling.LANCZOS)
+    width, height = (max(1, round(n * share)) for n in picture.size)
+    return picture if share == 1 else picture.resize((width, height), Resampling.LANCZOS)

@@ -14,8 +14,9 @@ def live_box(draw: Callable[..., Any], axes: list[Axis], alt: str, width: int | 
     """An ipywidgets box: a slider for each axis, and below them the picture that `draw` makes of their values."""
     import ipywidgets
 
-    sliders = [ipywidgets.SelectionSlider(options=list(zip(axis.texts, range(len(axis.values)))), description=axis.label,
-                                          continuous_update=False, style={"description_width": "initial"})
+    sliders = [ipywidgets.SelectionSlider(options=[(text, i) for i, text in enumerate(axis.texts)],
+                                          description=axis.label, continuous_update=False,
+                                          style={"description_width": "initial"})
                for axis in axes]
     shown = ipywidgets.HTML()
 

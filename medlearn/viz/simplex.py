@@ -2,26 +2,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medlearn.viz.arrays import Array, as_array
 from medlearn.viz.style import colours_of
 
+if TYPE_CHECKING:
+    import matplotlib.axes
+
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
-_MARKERS = ("o", "^", "s")                              # shape says what colour says, for whom colours are alike
+_MARKERS = ("o", "^", "s")                              # a shape each, for readers to whom the colours look alike
 
 
 def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, *, labels: Array | None = None, names: Sequence[str],
                      ) -> None:
-    r"""Draws answers of a three-class classifier as the points $\sum_c p_c v_c$ of the triangle with corners $v_c$.
+    r"""Draws answers `p` of a three-class classifier as the points $\sum_c p_c v_c$ of the triangle with corners $v_c$.
 
-    Thin lines part the regions where each class is the most probable. With `labels`, the true classes, points take
-    their class's colour and shape. The three `names` stand at the corners: left, right, top.
+    It is drawn on matplotlib's `ax`. Thin lines part the regions where each class is the most probable. With `labels`,
+    the true classes, points take their class's colour and shape. The three `names` stand at the corners: left, right,
+    top.
     Shapes: `p (B, 3)`, `labels (B,)`, integers 0 to 2.
     No answers (B = 0) leave the triangle alone.
     Errors: TypeError or ValueError for another shape or type, points off the simplex, labels outside of 0 to 2, other
     than three names. Chapter 1.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> simplex_triangle(ax, np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]), names=["none", "plaque", "mass"])
+    >>> ax.collections[0].get_offsets().round(2).tolist()
+    [[0.0, 0.0], [0.75, 0.43]]
     """
     if len(names) != 3:
         raise ValueError(f"names: expected three, got {len(names)}")
@@ -30,12 +41,12 @@ def simplex_triangle(ax: "matplotlib.axes.Axes", p: Array, *, labels: Array | No
     centre = CORNERS.mean(0)
     for i in range(3):
         ax.plot(*np.stack([centre, (CORNERS[i] + CORNERS[i - 1]) / 2]).T, color="#bbbbbb", linewidth=1, linestyle="--")
-    points = p @ CORNERS
+    x, y = (p @ CORNERS).T
     if labels is None:
-        ax.scatter(*points.T, s=30, color="#222222", alpha=0.7, linewidths=0)
+        ax.scatter(x, y, s=30, color="#222222", alpha=0.7, linewidths=0)
     else:
         for k, name in enumerate(names):
-            ax.scatter(*points[labels == k].T, s=36, color=colours[k], marker=_MARKERS[k], alpha=0.8,
+            ax.scatter(x[labels == k], y[labels == k], s=36, color=colours[k], marker=_MARKERS[k], alpha=0.8,
                        edgecolors="white", linewidths=0.6, label=name)
         ax.legend(title="truth", loc="upper left", alignment="left", borderaxespad=0, handletextpad=0.2)
     for k, (ha, va, dy) in enumerate((("left", "top", -0.03), ("right", "top", -0.03), ("center", "bottom", 0.03))):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from medlearn.base.grid import as_affine
 from medlearn.base.validation import check_choice, check_number
 from medlearn.viz.arrays import Array, as_array, check_array
 from medlearn.viz.style import BLACK, CYCLE, colours_of
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.image
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}      # the axis that the plane leaves out
 _ENDS = (("L", "R"), ("P", "A"), ("I", "S"))            # low and high end of the axes of RAS space
@@ -28,10 +32,11 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, *, labels: Array | None
                ) -> "matplotlib.image.AxesImage":
     r"""Draws a slice of a scan as a radiologist sees it, with labels over it: R at the left, A (or S) at the top.
 
-    With `names` the labels are classes: filled at opacity `alpha` and outlined, each in its fixed colour, named in one
-    legend for the figure (all names, present or not: frames of an explorer keep one layout). Label 0 is the background
-    and is not drawn. Without `names` they are things: each an outline of its own colour. Returns the image, for a
-    colour bar; the coordinates of `ax` are voxels.
+    With `names` the labels are classes: filled at opacity `alpha` and outlined, each in its fixed colour, and named in
+    one `legend` for the figure (all names, present or not: frames of an explorer keep one layout). Label 0 is the
+    background and is not drawn. Without `names` they number single objects: each an outline of its own colour.
+    `cmap` is matplotlib's name of the scan's colours. Returns the image, for a colour bar; the coordinates of
+    matplotlib's `ax` are voxels.
     Shapes: `image (X, Y)`, numbers or booleans, axes RAS where there is no affine; `labels (X, Y)`, integers of 0 or
     more, or booleans; `affine (4, 4)`, whose first two columns are the slice's axes: they decide the letters at the
     edges, the shape of a voxel, and the scale bar, which is drawn only where there is an affine.
@@ -40,6 +45,12 @@ def show_slice(ax: "matplotlib.axes.Axes", image: Array, *, labels: Array | None
     No labels, or none above 0: no overlay. A slice without voxels is refused.
     Errors: TypeError for no array, labels that are not integers; ValueError for other than two axes, NaN, shapes that
     differ, a label with no name, a slice in no plane, a window that does not rise. Chapter 1.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> shown = show_slice(ax, np.random.rand(4, 6), affine=np.diag([2.0, 2.0, 5.0, 1.0]))
+    >>> [text.get_text() for text in ax.texts]          # at the left edge, the right, the bottom, the top; the bar
+    ['R', 'L', 'P', 'A', '2 mm']
     """
     image = _values(image, "image")
     view = _view(affine)
@@ -67,9 +78,15 @@ def show_plane(ax: "matplotlib.axes.Axes", volume: Array, *, plane: str, at_mm: 
                labels: Array | None = None, **options: Any) -> "matplotlib.image.AxesImage":
     r"""Draws one plane of a volume: `slice_of` and `show_slice` in one.
 
-    `plane` is "axial", "coronal" or "sagittal"; the options are those of `show_slice`.
-    Shapes: `volume (X, Y, Z)`, `labels` likewise. Units: `at_mm`, where the plane lies, is in the affine's mm.
-    Errors: as `slice_of` and `show_slice`. Chapter 1.
+    `plane` is "axial", "coronal" or "sagittal"; `ax` and the `options` are those of `show_slice`.
+    Shapes: `volume (X, Y, Z)`, `labels` likewise; `affine (4, 4)`. Units: `at_mm`, where the plane lies, is in the
+    affine's mm. Errors: as `slice_of` and `show_slice`. Chapter 1.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> shown = show_plane(ax, np.random.rand(4, 5, 6), plane="coronal", at_mm=2.0, affine=np.eye(4))
+    >>> [text.get_text() for text in ax.texts]
+    ['R', 'L', 'I', 'S', '1 mm']
     """
     picture, on_plane = slice_of(volume, plane=plane, at_mm=at_mm, affine=affine)
     if labels is not None:
@@ -81,7 +98,7 @@ def show_plane(ax: "matplotlib.axes.Axes", volume: Array, *, plane: str, at_mm: 
 
 
 def slice_of(volume: Array, *, plane: str, at_mm: float, affine: Array) -> tuple[Array, np.ndarray]:
-    r"""The slice of a volume nearest to a place, and the slice's own affine $A' = A \, [e_i, e_j, e_k, o]$ with origin $o$.
+    r"""The slice of a volume nearest to a place, and the slice's own affine $A' = A \, [e_i, e_j, e_k, o]$, origin o.
 
     `plane` is "axial" (the place is a z), "coronal" (y) or "sagittal" (x).
     Shapes: `volume (X, Y, Z)`; `affine (4, 4)`, voxel to mm along the axes of space (not oblique). The slice has two
@@ -89,6 +106,10 @@ def slice_of(volume: Array, *, plane: str, at_mm: float, affine: Array) -> tuple
     Units: `at_mm` in the affine's mm.
     Errors: TypeError for no array; ValueError for other than three axes, another plane, an oblique affine, a place
     outside of the volume. Chapter 1.
+
+    >>> picture, affine = slice_of(np.zeros((4, 5, 6)), plane="axial", at_mm=7.0, affine=np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> picture.shape, affine[:3, 3].tolist()           # index 2, where z is 6 mm
+    ((4, 5), [0.0, 0.0, 6.0])
     """
     check_array(volume, "volume")
     if volume.ndim != 3:
@@ -112,11 +133,17 @@ def slice_of(volume: Array, *, plane: str, at_mm: float, affine: Array) -> tuple
 
 def show_labels(ax: "matplotlib.axes.Axes", labels: Array, *, names: Sequence[str] | None = None,
                 legend: bool = True) -> None:
-    r"""Draws a label map with no anatomy, as arrays are printed: rows run down. Label 0 is dark, every other its colour.
+    r"""Draws a label map without a scan, as arrays are printed: rows run down. Label 0 is dark, the others coloured.
 
-    With `names` the labels are classes, without them things, as in `show_slice`.
+    On `ax`; with `names` the labels are classes, named in a `legend`, without them single objects, as in `show_slice`.
     Shapes: `labels (H, W)`, integers of 0 or more, or booleans.
     A map of zeros is all dark; one without elements is refused. Errors: as `show_slice`. Chapter 1.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> show_labels(ax, np.array([[0, 1], [0, 2]]), names=["background", "plaque", "mass"])
+    >>> [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    ['plaque', 'mass']
     """
     labels = _labels(labels, "labels", names)
     present, at = np.unique(labels, return_inverse=True)
@@ -167,7 +194,8 @@ def _overlay(ax, labels: np.ndarray, names: Sequence[str] | None, alpha: float) 
                   aspect=ax.get_aspect())
     for k, colour in zip(present, colours):
         if k > 0:
-            ax.add_collection(LineCollection(_outline(labels == k), colors=[colour], linewidths=1.5, capstyle="round"))
+            edges = list(_outline(labels == k))
+            ax.add_collection(LineCollection(edges, colors=[colour], linewidths=1.5, capstyle="round"))
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
@@ -181,7 +209,7 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def _colours(present: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
-    """A colour for each label that is there: an atlas may number its things up to 2^62."""
+    """A colour for each label that is there, and not up to the highest: an atlas may have numbers up to 2^62."""
     from matplotlib.colors import to_rgba_array
 
     if names is None:
@@ -190,8 +218,10 @@ def _colours(present: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
 
 
 def _legend(figure, names: Sequence[str]) -> None:
-    """One legend for the figure, whatever its number of panels: the names so far and these. All of them, also where a
-    slice lacks one, so that the layout is the same from frame to frame."""
+    """One legend for the figure, whatever its number of panels: the names so far and these.
+
+    All of them, also where a slice lacks one, so that the layout is the same from frame to frame.
+    """
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=colour, label=name) for name, colour in zip(names[1:], colours_of(names)[1:])]

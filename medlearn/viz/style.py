@@ -25,8 +25,13 @@ def use_style() -> None:
 
     It stays in force until matplotlib is told otherwise (`matplotlib.rcdefaults()`), or to the end of a
     `with matplotlib.rc_context():` around it.
-
     Source: the colours are M. Okabe's and K. Ito's, Color Universal Design (2008). Every chapter.
+
+    >>> import matplotlib
+    >>> with matplotlib.rc_context():
+    ...     use_style()
+    ...     matplotlib.rcParams["axes.prop_cycle"].by_key()["color"][:2]
+    ['#0072B2', '#D55E00']
     """
     import matplotlib.style
 
@@ -35,11 +40,14 @@ def use_style() -> None:
 
 
 def colours_of(names: Sequence[str]) -> list[str]:
-    r"""The colours of the classes of one picture: each its own where `COLOURS` has it, the others what is left.
+    r"""The colours of the classes of one picture, by their `names`: fixed ones where `COLOURS` has them.
 
-    What is left is the style's cycle without black, which would vanish on a scan. No two classes are alike as long as
-    it suffices, unless `COLOURS` itself gives them one colour. No names, no colours.
+    The others get the rest of the style's cycle, without black, which would vanish on a scan. No two classes are alike
+    as long as there are colours left, unless `COLOURS` itself gives them one colour. No names, no colours.
     Errors: TypeError for one text in place of several. Every chapter.
+
+    >>> colours_of(["plaque", "mass", "vessel"])
+    ['#D55E00', '#CC79A7', '#0072B2']
     """
     if isinstance(names, str):
         raise TypeError(f"names: expected a list of names, got the text {names!r}")

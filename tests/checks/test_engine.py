@@ -10,8 +10,6 @@ from torch import nn
 
 import medlearn
 from medlearn.checks import Case, Check, check, engine, examine, not_attempted, registered
-from medlearn.checks.compare import difference
-from medlearn.checks.describe import describe, describe_pair
 from medlearn.checks.run import isolated
 
 
@@ -284,95 +282,13 @@ def test_a_chapter_is_loaded_when_it_is_asked_for():
     assert out[0] == "[]" and out[-1] == "True"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Comparing and describing
-
-@pytest.mark.parametrize("dtype, within, beyond", [
-    (torch.float64, 1e-9, 1e-6), (torch.float32, 1e-6, 1e-3), (torch.float16, 1e-3, 1e-1), (torch.bfloat16, 1e-2, 1e-1),
-], ids=str)
-def test_the_tolerance_follows_the_dtype(dtype, within, beyond):
-    expected = torch.tensor([0.0, 100.0], dtype=dtype)
-    assert difference(expected, expected + 50 * within) is None
-    assert difference(expected, expected + 100 * beyond)
-
-
-def test_where_any_float_dtype_will_do_the_coarser_one_sets_the_tolerance():
-    third = torch.tensor([1 / 3], dtype=torch.float64)
-    assert difference(third, third.float(), same_dtype=False) is None
-    assert difference(third, third.float()).reason == "Expected float64, got float32."
-    assert difference(third.float(), torch.tensor([0]), same_dtype=False).reason == "Expected a float dtype, got int64."
-
-
-@pytest.mark.parametrize("got", [2.0, 2, torch.tensor(2.0), torch.tensor(2), np.float32(2), np.int64(2)],
-                         ids=["float", "int", "float tensor", "int tensor", "NumPy float", "NumPy int"])
-def test_a_number_may_come_as_any_number(got):
-    assert difference(2.0, got) is None
-
-
-@pytest.mark.parametrize("got", [True, "2", [2.0], torch.tensor([2.0]), torch.tensor(True), 2j, torch.ones((), device="meta")],
-                         ids=["bool", "text", "list", "one element", "bool tensor", "complex", "meta"])
-def test_what_is_no_number_is_named(got):
-    assert "Expected one number" in difference(2.0, got).reason
-
-
-def test_numbers_are_compared_with_care():
-    assert difference(2.0, float("nan")).reason == "The number is NaN."
-    assert difference(3, 3.0) and difference(3, 4) and difference(3, 3) is None
-    assert difference(float("inf"), float("inf")) is None and difference(float("nan"), float("nan")) is None
-    assert difference(float("inf"), 5.0) and difference(5.0, float("inf"))
-    assert difference(0.0, 1e-7) is None and difference(1.0, 1.001)
-
-
-def test_expected_infinities_and_nans_must_be_met():
-    expected = torch.tensor([float("inf"), float("nan"), 1.0])
-    assert difference(expected, expected.clone()) is None
-    assert difference(expected, torch.tensor([-float("inf"), float("nan"), 1.0]))
-    assert difference(expected, torch.tensor([float("inf"), 0.0, 1.0]))
-    assert difference(torch.full((2,), float("inf")), torch.zeros(2))
-
-
-def test_several_results_are_compared_one_by_one():
-    assert difference((X, 1), [X, 1]) is None
-    assert difference((X, 1), (X, 2)).reason == "Result 2: The number is another."
-    assert difference((X, 1), (X,)).reason == "Expected 2 results, got 1 of them."
-    assert difference((X, 1), X).reason.startswith("Expected 2 results, got a tensor")
-    assert difference({"a": X}, {"a": X + 1}).reason.startswith("['a']: 6 of 6 values differ")
-    assert difference({"a": X}, {"b": X}).reason == "Expected a dictionary with the keys ['a'], got the keys ['b']."
-    assert difference(torch.Size([1, 2]), (1, 2)) is None
-    assert difference(True, False) and difference(True, 1) and difference("a", "a") is None
-
-
-@pytest.mark.parametrize("value, said", [
-    (torch.tensor(2.5), "float32 (): 2.5"),
-    (torch.tensor([True, False]), "bool (2,): [1, 0]"),
-    (torch.tensor([[1.0, -10.0], [0.25, 3.0]]), "float32 (2, 2)\n   1 -10\n0.25   3"),
-    (torch.zeros(0, 3), "float32 (0, 3)"),
-    (-torch.zeros(2), "float32 (2,): [0, 0]"),
-    (torch.arange(100), "int64 (100,), from 0 to 99"),
-    (torch.cat([torch.ones(99), torch.tensor([float("nan")])]), "float32 (100,), from 1 to 1, 1 not finite"),
-    (torch.arange(100) > 90, "bool (100,), 9 of them True"),
-    (torch.zeros(2, 2, 2), "float32 (2, 2, 2)\n[[0, 0], [0, 0]]\n[[0, 0], [0, 0]]"),
-    (np.zeros((2, 3)), "NumPy array float64 (2, 3)"),
-    ((torch.ones(1), 2), "1: float32 (1,): [1]\n2: 2"),
-    (object(), "<object object>"),
-    ("x" * 500, "'" + "x" * 199 + " ..."),
-], ids=lambda value: value.split("\n")[0][:30] if isinstance(value, str) else "")
-def test_values_are_described_in_few_words(value, said):
-    assert describe(value) == said
-
-
-def test_values_that_nearly_agree_are_written_so_that_they_differ():
-    assert describe_pair(1.0, 1.00002) == ("1", "1.00002")
-    assert describe_pair(torch.tensor([1.0]), torch.tensor([1.00002])) == ("float32 (1,): [1]", "float32 (1,): [1.00002]")
-
-
 def test_a_case_has_passed_when_it_did_on_every_device(monkeypatch):
     monkeypatch.setattr(engine, "_devices", lambda: ["cpu", "meta"])
     report = TOY.examine(lambda x: x.mean(dim=1) if x.device.type == "cpu" else x.tolist())
     assert report.passed == 0 and "The first that did not: one row, on meta." in str(report)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_an_answer_that_stays_on_the_cpu_fails_on_the_gpu():
     assert text(mean) == "toy.mean: all 3 cases passed."
     said = text(lambda x: x.cpu().mean(dim=1))

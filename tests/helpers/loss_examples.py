@@ -1,6 +1,13 @@
 """Logits, labels and comparisons that the tests of all losses share."""
+from functools import partial
+
 import torch
 from torch.nn import functional as F
+
+from medlearn import losses
+
+LOSSES = {name.removesuffix("_loss"): getattr(losses, name) for name in losses.__all__ if name.endswith("_loss")}
+LOSSES |= {"cross_entropy": losses.cross_entropy, "focal": partial(losses.focal_loss, gamma=2)}
 
 
 def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=2.0):

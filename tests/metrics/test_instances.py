@@ -1,11 +1,11 @@
 """Panoptic quality and lesion-wise detection, against hand counts, brute force over all assignments and invariances."""
 import math
 from functools import partial
-from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
+from helpers.thing_examples import as_set, best_by_hand, random_maps, random_sets, same
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,41 +13,14 @@ from medlearn.metrics import (
     Detection,
     PanopticQuality,
     detection_f1,
-    matching,
     panoptic_quality,
     panoptic_quality_per_class,
 )
-from medlearn.metrics.matching import match, overlaps
 from medlearn.tasks import InstanceSet
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 thresholds = st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.9])
-
-
-def random_maps(seed, things=4):
-    """Two maps that are alike: the second is the first, with noise and other names."""
-    random = np.random.default_rng(seed)
-    shape = random.integers(1, 6, size=random.integers(2, 4))
-    truth = random.integers(0, things + 1, size=shape)
-    answer = np.where(random.random(shape) < random.uniform(0, 0.8), random.integers(0, things + 1, size=shape), truth)
-    names = np.array([0, *random.permutation(np.arange(1, 3 * things))[:things]])
-    return torch.from_numpy(truth), torch.from_numpy(names[answer])
-
-
-def random_sets(seed, most=4, shape=(3, 4)):
-    random = np.random.default_rng(seed)
-    base = random.random((most, *shape)) < 0.5
-    def one():
-        masks = base ^ (random.random(base.shape) < 0.15)
-        masks[:, 0, 0] = True
-        n = random.integers(0, most + 1)
-        return InstanceSet(torch.from_numpy(masks[:n]), torch.from_numpy(random.integers(1, 3, size=n)))
-    return one(), one()
-
-
-def as_set(ids):
-    return InstanceSet.from_map(ids, (ids > 0).long())
 
 
 def ious_by_hand(truth, answer):
@@ -57,13 +30,6 @@ def ious_by_hand(truth, answer):
     iou = iou.reshape(len(a), len(b))
     both_sets = isinstance(truth, InstanceSet) and isinstance(answer, InstanceSet)
     return iou * (a.classes[:, None] == b.classes).numpy() if both_sets else iou
-
-
-def best_by_hand(gain):
-    """The largest sum of gains over every one-to-one assignment, by trying them all."""
-    gain = gain if gain.shape[0] <= gain.shape[1] else gain.T
-    orders = permutations(range(gain.shape[1]), gain.shape[0])
-    return max(sum(gain[i, j] for i, j in enumerate(order)) for order in orders)
 
 
 def check_against_brute_force(truth, answer, threshold):
@@ -120,24 +86,6 @@ def test_names_and_order_mean_nothing(seed, threshold):
     same(panoptic_quality(truth, answer, iou=threshold), turned)
 
 
-def same(a, b):
-    assert (a.tp, a.fp, a.fn, round(a.iou_sum, 12)) == (b.tp, b.fp, b.fn, round(b.iou_sum, 12))
-
-
-@quick
-@given(seeds)
-def test_overlaps_count_every_voxel(seed):
-    truth, answer = random_maps(seed)
-    found = overlaps(answer, truth)
-    ids = [[i for i in things.unique().tolist() if i] for things in (truth, answer)]
-    assert found.target_voxels.tolist() == [(truth == i).sum() for i in ids[0]]
-    assert found.prediction_voxels.tolist() == [(answer == i).sum() for i in ids[1]]
-    table = np.zeros((len(ids[0]), len(ids[1])), dtype=int)
-    table[found.target_index, found.prediction_index] = found.shared
-    assert table.tolist() == [[((truth == i) & (answer == j)).sum() for j in ids[1]] for i in ids[0]]
-    assert (found.shared > 0).all()
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # By hand
 
@@ -171,19 +119,6 @@ def test_the_best_pairs_are_not_the_greedy_ones():
     answer = torch.tensor([[1] * 4 + [2] * 9 + [0]])
     score = panoptic_quality(answer, truth, iou=0.1)
     assert (score.tp, score.iou_sum) == (2, pytest.approx(4 / 10 + 3 / 10))
-
-
-def test_of_equal_sums_the_most_pairs_count():
-    # 0.4 alone, or 0.2 and 0.2
-    gains = np.array([0.4, 0.2, 0.2])
-    for names in permutations(range(2)):
-        row, column = (np.array(names)[index] for index in ([0, 0, 1], [0, 1, 0]))
-        assert match((row, column), gains).tolist() == [1, 2]
-    truth, answer = random_maps(328)                            # the same with a third and a fourth pair beside it
-    for name in permutations(range(1, 5)):
-        score = panoptic_quality(answer, torch.tensor([0, *name])[truth], iou=0.0)
-        assert (score.tp, score.fp, score.fn) == (4, 0, 0)
-        assert score.iou_sum == pytest.approx(1 / 3 + 1 / 5 + 3 / 7 + 1 / 5)
 
 
 def test_detection_takes_the_most_pairs_and_quality_the_best():
@@ -228,13 +163,6 @@ def test_any_shared_voxel_is_a_hit_at_threshold_zero():
     truth, answer = torch.tensor([[1] * 100]), torch.tensor([[0] * 99 + [1]])
     assert detection_f1(answer, truth, iou=0) == Detection(1, 0, 0)
     assert detection_f1(answer, truth, iou=0.5) == Detection(0, 1, 1)
-
-
-def test_match_keeps_lone_pairs_and_the_best_of_rivals():
-    candidates = np.array([0, 1, 1, 2, 9]), np.array([0, 1, 2, 1, 7])
-    assert match(candidates, np.array([0.1, 0.5, 0.4, 0.3, 0.2])).tolist() == [0, 2, 3, 4]
-    assert match(candidates, np.array([0.1, 0.9, 0.4, 0.3, 0.2])).tolist() == [0, 1, 4]
-    assert match((np.array([], dtype=int),) * 2, np.array([])).tolist() == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -297,10 +225,11 @@ def test_every_integer_type_and_any_mixture_and_layout_give_the_same(dtype):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, ">i2"], ids=str)
 def test_maps_of_files_give_the_same(dtype):
     truth, answer = random_maps(7)
-    for here, there in ((answer.numpy().astype(dtype), truth.numpy().astype(dtype)), (answer.numpy().astype(dtype), truth)):
-        same(panoptic_quality(here, there), panoptic_quality(answer, truth))
-        found, expected = (detection_f1(*pair, distance_mm=2.0, affine=np.eye(4)) for pair in ((here, there), (answer, truth)))
-        assert found == expected
+    near = partial(detection_f1, distance_mm=2.0, affine=np.eye(4))
+    from_file = answer.numpy().astype(dtype)
+    for there in (truth.numpy().astype(dtype), truth):
+        same(panoptic_quality(from_file, there), panoptic_quality(answer, truth))
+        assert near(from_file, there) == near(answer, truth)
     wide = torch.from_numpy(truth.numpy().astype(np.uint16))               # torch holds it, and computes with none
     same(panoptic_quality(answer, wide), panoptic_quality(answer, truth))
 
@@ -314,39 +243,7 @@ def test_a_distance_through_a_headers_float32_is_within_what_it_equals():
         assert detection_f1(truth.roll(3, 0), truth, distance_mm=2.399, affine=affine).tp == 0
 
 
-@pytest.mark.parametrize("low", [0, 10**4, 2**40, 2**61], ids=["small", "sorted", "compacted", "huge"])
-@pytest.mark.parametrize("filled", [False, True])
-def test_ids_may_be_as_large_as_they_like(low, filled):
-    truth, answer = random_maps(11)
-    truth, answer = (truth + 1, answer + 1) if filled else (truth, answer)
-    far = lambda ids: ids + low * (ids > 0)
-    same(panoptic_quality(far(answer), far(truth), iou=0.2), panoptic_quality(answer, truth, iou=0.2))
-    same(panoptic_quality(answer, far(truth), iou=0.2), panoptic_quality(answer, truth, iou=0.2))
-
-
-@pytest.mark.parametrize("top", [5, 3000])
-def test_volumes_of_many_blocks_are_counted_whole(monkeypatch, top):
-    random = torch.Generator().manual_seed(0)
-    truth, answer = (torch.randint(0, top, (7, 11, 13), generator=random) for _ in range(2))
-    expected = overlaps(answer, truth)
-    for name, value in {"_BLOCK": 10, "_VOXELS": 25, "_TABLE": 25, "_MASK_VALUES": 30}.items():
-        monkeypatch.setattr(matching, name, value)
-    found = overlaps(answer, truth)
-    for field in ("target_voxels", "prediction_voxels", "target_index", "prediction_index", "shared"):
-        assert getattr(found, field).tolist() == getattr(expected, field).tolist()
-    if top == 5:
-        same(panoptic_quality(answer, as_set(truth), iou=0.01), panoptic_quality(answer, truth, iou=0.01))
-
-
-def test_masks_are_counted_exactly_under_autocast():
-    mask = torch.ones(1, 40, 40, dtype=torch.bool)
-    mask[0, 0, :3] = False                                      # 1597 is no bfloat16 number
-    with torch.autocast("cpu", torch.bfloat16):
-        found = overlaps(torch.ones(40, 40, dtype=torch.int64), InstanceSet(mask, torch.tensor([1])))
-    assert found.shared.tolist() == [1597]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("low", [0, 10**4, 2**61], ids=["small", "sorted", "huge"])
 def test_the_gpu_gives_the_same(low):
     truth, answer = (ids + low * (ids > 0) for ids in random_maps(3))

@@ -332,7 +332,7 @@ def test_a_window_that_is_not_there_is_refused(refused):
         ParallelBeam(8, [0]).fbp(torch.zeros(1, 1, 1, 12), "box")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     beam = ParallelBeam(32, half_turn(30))
     image = torch.rand(2, 1, 32, 32, generator=seeded())

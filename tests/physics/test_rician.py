@@ -291,7 +291,7 @@ def test_a_background_that_cannot_be_measured_is_refused(refused):
             background_sigma(image, ~tissue, coils=coils)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_likelihood_and_moments_are_the_same_on_a_gpu():
     nu = torch.linspace(0, 30, 100).reshape(1, 100)
     m = rician_noise(nu, 1.0, generator=seeded())

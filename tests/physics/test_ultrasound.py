@@ -344,7 +344,7 @@ def test_numbers_without_meaning_are_refused(refused, call):
         call(torch.ones(1, 1, 8, 8))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", FILTERS)
 def test_all_run_where_their_image_is(name):
     a = torch.rand(2, 1, 12, 12, generator=seeded())

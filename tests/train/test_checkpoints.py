@@ -368,5 +368,36 @@ def test_every_kind_of_tensor_comes_back(tmp_path):
                                              for k, v in tensors.items())
 
 
+def test_a_newer_format_is_refused_and_no_older_file_stands_in(tmp_path, monkeypatch, refused):
+    train(tmp_path, recipe=replace(SHORT, steps=4))
+    before = files(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + 1)
+        written = read_checkpoint(tmp_path)
+        write_checkpoint(tmp_path, replace(written, step=5), before=4)
+        assert read_checkpoint(tmp_path).step == 5
+    for read in (lambda: train(tmp_path), lambda: load_weights(tiny.tiny_net(), tmp_path)):
+        with refused("step-00000005.safetensors: expected a checkpoint of format 1 or before, got format 2, which a "
+                     "newer medlearn wrote: update medlearn"):
+            read()
+    assert files(tmp_path) == ["step-00000004.safetensors", "step-00000005.safetensors"] and len(before) == 2
+
+
+def test_a_checkpoint_without_a_format_or_fingerprint_is_read(tmp_path):
+    _, history = train(tmp_path, recipe=replace(SHORT, steps=6))
+    found = read_checkpoint(tmp_path)
+    facts = {name: value for name, value in found.facts.items() if name not in ("fingerprint", "validated")}
+    tensors = {f"{part}/{name}": value for part in ("net", "best", "optimizer")
+               for name, value in getattr(found, part).items()}
+    weight_files.write_tensors(tmp_path / "step-00000006.safetensors", tensors, {"step": 6, **facts})
+    assert train(tmp_path)[1] == history
+
+
+def test_a_checkpoint_written_anew_drops_none(tmp_path):
+    for step, before in [(1, None), (2, 1), (2, 2), (3, 2)]:
+        write_checkpoint(tmp_path, Checkpoint(step, {"a": torch.ones(1)}), before=before)
+        assert len(files(tmp_path)) == min(step, 2)
+
+
 def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert read_checkpoint(tmp_path) is None and read_checkpoint(tmp_path / "nowhere") is None

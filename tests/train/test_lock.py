@@ -1,4 +1,5 @@
 """One training in a folder: another is kept out while it lives, and what the dead left behind is taken over."""
+import errno
 import json
 import os
 import socket
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from medlearn.train.lock import NAME, FolderLock
+from medlearn.train.lock import NAME, FolderLock, only_training_here
 
 
 def held_by(folder, **who):
@@ -49,3 +50,33 @@ def test_another_host_loses_the_folder_and_notices(tmp_path):
         lock.check()
     lock.release()
     assert (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"),
+                                   OSError(errno.EROFS, "Read-only file system"),
+                                   OSError(errno.ENOSPC, "No space left on device")],
+                         ids=["denied", "read-only", "full"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, error, refused):
+    def refuse(*_):
+        raise error
+    words = f"checkpoint: expected a folder that can be written, .*{error.strerror}"
+    with monkeypatch.context() as patch, refused(words):
+        patch.setattr(os, "open", refuse)
+        FolderLock(tmp_path)
+    FolderLock(tmp_path).release()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_the_right_to_write_is_refused(tmp_path, refused):
+    tmp_path.chmod(0o500)
+    with refused("checkpoint: expected a folder that can be written"):
+        FolderLock(tmp_path)
+
+
+def test_a_second_training_in_the_process_is_refused():
+    with only_training_here():
+        with pytest.raises(RuntimeError, match="fit: expected one training at a time in a process"):
+            with only_training_here():
+                raise AssertionError("it came in")
+    with only_training_here():
+        pass

@@ -1,5 +1,4 @@
 """`fit`: it equals a plain loop, in one process and in two; what it draws, leaves, says and refuses."""
-import math
 import os
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from torch.utils.data import TensorDataset
 
 from medlearn import runtime
 from medlearn.losses import dice_ce_loss
-from medlearn.train import Recipe, deep_supervision, fit, load_weights
-from medlearn.train.samples import Stream, batches
+from medlearn.train import Recipe, deep_supervision, fit
+from medlearn.train.samples import batches
 
 SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
 
@@ -117,46 +116,7 @@ def test_targets_may_be_more_than_one_map():
     assert len(train(data=data, loss=loss)[1].rows) == 6
 
 
-# the order of the samples, and what is random
-
-def seen(recipe, n=7, first=0, process=0, processes=1):
-    data = TensorDataset(torch.arange(float(n)), torch.arange(n))
-    return [label.tolist() for _, label in batches(data, recipe, first, process, processes)]
-
-
-def test_every_epoch_has_every_sample_once_in_an_order_of_its_own():
-    numbers = sum(seen(Recipe(steps=7, batch_size=5)), [])
-    epochs = [numbers[i:i + 7] for i in range(0, 35, 7)]
-    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) > 1
-    assert numbers == sum(seen(Recipe(steps=7, batch_size=5)), [])
-    assert numbers != sum(seen(Recipe(steps=7, batch_size=5, seed=1)), [])
-
-
-def test_a_batch_may_be_larger_than_the_data():
-    assert [len(batch) for batch in seen(Recipe(steps=2, batch_size=16), n=3)] == [16, 16]
-
-
-@pytest.mark.parametrize("accumulate, processes", [(1, 1), (3, 1), (1, 2), (2, 3), (1, 12)])
-def test_processes_and_parts_share_the_same_batches(accumulate, processes):
-    recipe = Recipe(steps=4, batch_size=12, accumulate=accumulate)
-    whole = seen(Recipe(steps=4, batch_size=12), first=1)
-    shares = [seen(recipe, first=1, process=process, processes=processes) for process in range(processes)]
-    assert all(len(share) == 3 * accumulate for share in shares)
-    for step, batch in enumerate(whole):
-        parts = sum((part for share in shares for part in share[step * accumulate:(step + 1) * accumulate]), [])
-        assert sorted(parts) == sorted(batch)
-
-
-def test_a_sample_is_a_function_of_its_number_in_any_process():
-    stream = Stream(tiny.Pictures(augment=True), seed=3)
-    first, other = stream[40][0], stream[41][0]
-    assert torch.equal(stream[40][0], first) and not torch.equal(first, other)
-    recipe = Recipe(steps=3, batch_size=4, workers=2)
-    alone = [image for image, _ in batches(tiny.Pictures(augment=True), replace(recipe, workers=0), 0, 0, 1)]
-    helped = [image for image, _ in batches(tiny.Pictures(augment=True), recipe, 0, 0, 1)]
-    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
-
+# what is random
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     def end(seed):
@@ -228,60 +188,7 @@ def test_2d_weights_lie_channels_last():
     assert net[1].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-# validation and patience
-
-def test_it_validates_now_and_then_and_at_the_end():
-    states = []
-
-    def validation(net):
-        states.append((net.training, torch.is_grad_enabled()))
-        return {"score": len(states), "other": -1}
-    _, history = train(tiny.tiny_net(dropout=0.1), validation=validation, every=4)
-    assert states == [(False, False)] * 2 and history.curve("score") == ([4, 6], [1.0, 2.0])
-    assert [*history.rows[-1]] == ["step", "loss", "learning_rate", "score", "other"]
-
-
-def scripted(scores, kept):
-    scores = iter(scores)
-
-    def validation(net):
-        kept.append(tiny.weights_of(net))
-        return {"score": next(scores)}
-    return validation
-
-
-def test_without_progress_it_stops_and_returns_the_best(tmp_path):
-    kept, recipe, scores = [], replace(SHORT, steps=50), [1, 3, float("nan"), 3, 2, 9]
-    weights, history = train(recipe=recipe, validation=scripted(scores, kept), patience=3, every=1, checkpoint=tmp_path)
-    assert len(history.rows) == 5 and torch.equal(weights, kept[1]) and history.best()["step"] == 2
-    again, same = train(recipe=recipe, validation=scripted([], []), patience=3, every=1, checkpoint=tmp_path)
-    assert torch.equal(again, weights) and repr(same) == repr(history)         # it had ended (NaN is not equal to NaN)
-    assert torch.equal(tiny.weights_of(load_weights(tiny.tiny_net(), tmp_path)), weights)
-
-
-def test_with_patience_to_the_end_it_returns_the_best_and_without_the_last():
-    for patience, which in {5: 1, None: 2}.items():
-        kept = []
-        weights, _ = train(validation=scripted([1, 3, 2], kept), patience=patience, every=2)
-        assert torch.equal(weights, kept[which])
-
-
-def test_a_score_that_is_never_a_number_is_said_and_leaves_the_last_weights():
-    kept = []
-    with pytest.warns(UserWarning, match="validation: expected a score, .* nothing but NaN"):
-        weights, history = train(validation=scripted([math.nan] * 3, kept), patience=5, every=2)
-    assert torch.equal(weights, kept[2]) and history.best() is None
-
-
-def test_patience_that_comes_later_knows_the_best_weights_since_then(tmp_path):
-    kept, scores = [], [0.5, 0.9, 0.6, 0.55, 0.7, 0.65]
-    recipe, validation = replace(SHORT, schedule="constant"), scripted(scores, kept)
-    train(recipe=recipe, validation=validation, every=2, checkpoint=tmp_path)
-    longer = replace(recipe, steps=12)
-    weights, _ = train(recipe=longer, validation=validation, every=2, checkpoint=tmp_path, patience=9)
-    assert torch.equal(weights, kept[4])                            # those of 0.9 were not kept
-    assert torch.equal(tiny.weights_of(load_weights(tiny.tiny_net(), tmp_path)), weights)
-
+# what it says and refuses
 
 def test_a_second_training_in_the_process_is_refused_and_the_first_goes_on():
     said = []
@@ -292,8 +199,6 @@ def test_a_second_training_in_the_process_is_refused_and_the_first_goes_on():
         return {"score": 1}
     assert len(train(validation=validation)[1].rows) == 6 and said == [0]
 
-
-# what it says and refuses
 
 def test_the_bar_shows_in_a_terminal_only(monkeypatch, capsys):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
@@ -321,17 +226,6 @@ def test_labels_of_unknown_classes_are_named_with_the_classes(refused, labels, l
 def test_an_ignored_label_is_welcome():
     data = TensorDataset(torch.randn(4, 1, 6, 6), torch.full((4, 6, 6), 9).index_fill(1, torch.arange(3), 1))
     train(data=data, loss=lambda z, y: dice_ce_loss(z, y, ignore_index=9))
-
-
-@pytest.mark.parametrize("data, words", [
-    ([], "data: expected at least one"),
-    (iter([]), "data: expected len"),
-    ([torch.zeros(1, 6, 6)], "data: expected pairs .*, got torch.float32"),
-    ([(torch.zeros(1, 6, 6).long(), 0)], r"data: expected float tensors \(C, \*S\) as images, got torch.int64"),
-], ids=["empty", "stream", "no pairs", "integers"])
-def test_wrong_data_is_refused(refused, data, words):
-    with refused(words):
-        train(data=data)
 
 
 def test_wrong_arguments_are_refused(refused):
@@ -369,7 +263,6 @@ def test_wrong_arguments_are_refused(refused):
         train(loss=lambda z, y: F.cross_entropy(z, y, reduction="none"))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU, which has fp16")
 def test_fp16_needs_a_gpu(refused):
     with refused("precision: expected fp32 or bf16 on a CPU, got fp16"):
         train(recipe=replace(SHORT, precision="fp16"))
@@ -386,12 +279,12 @@ def test_importing_it_does_not_import_accelerate():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_on_a_gpu(tmp_path, precision):
     recipe = Recipe(steps=60, batch_size=8, learning_rate=0.02, precision=precision)
     net = tiny.tiny_net(dropout=0.1)
     _, history = train(net, tiny.Pictures(augment=True), dice_ce_loss, recipe, checkpoint=tmp_path, every=20)
     assert history.rows[-1]["loss"] < 0.6 * history.rows[0]["loss"] and next(net.parameters()).is_cuda
-    again, same = train(tiny.tiny_net(), tiny.Pictures(), dice_ce_loss, recipe, checkpoint=tmp_path)
+    again, same = train(tiny.tiny_net(), tiny.Pictures(augment=True), dice_ce_loss, recipe, checkpoint=tmp_path)
     assert torch.equal(again, tiny.weights_of(net)) and same == history

@@ -278,7 +278,7 @@ def test_bad_options_are_refused(refused, name):
         reliability(HALF, LABELS, **options)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     logits, labels = example(0, (2, 4, 9, 9))
     p = logits.softmax(1)

@@ -233,7 +233,7 @@ def test_bad_input_is_refused(refused, name):
         call()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     p, masks = lesions(0, 20)
     assert false_negative_threshold(p.cuda(), masks.cuda(), alpha=0.1) == false_negative_threshold(p, masks, alpha=0.1)

@@ -329,7 +329,7 @@ def test_after_an_error_the_modes_are_restored():
         mc_dropout(net, torch.zeros(1, 1, 4, 4), passes=2, generator=generator())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["U-Net", "UNet++", "TransUNet, both"])
 def test_on_a_gpu_the_masks_are_the_same_too(name):
     net, image = made(name)

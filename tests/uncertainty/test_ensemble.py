@@ -178,7 +178,7 @@ def test_a_file_of_another_construction_is_refused_by_name(tmp_path, refused):
         Ensemble.load(path, MAKERS["U-Net"])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @torch.no_grad()
 def test_on_a_gpu_the_answers_are_the_same_both_ways():
     before = torch.cuda.get_rng_state()

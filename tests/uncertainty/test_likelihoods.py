@@ -283,7 +283,7 @@ def test_bad_classification_is_refused(refused, name):
         logit_normal_nll(mean, labels, log_variance=log_variance, samples=samples, generator=seeded(0))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same_for_the_same_samples():
     mean, log_variance, labels = classes(0, (2, 3, 5, 4))
     here = logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(0))

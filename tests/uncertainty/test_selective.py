@@ -112,7 +112,7 @@ def test_bad_fractions_are_refused(refused):
         referral(U, "10 %")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     uncertainty, error = cases(0, n=20, levels=4)
     here, there = risk_coverage(uncertainty, error), risk_coverage(uncertainty.cuda(), error.cuda())

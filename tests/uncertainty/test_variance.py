@@ -265,7 +265,7 @@ def test_running_refuses_the_same_and_a_member_of_another_shape(refused):
         classes.add(ONES[:1] / 2)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     p = probabilities(0, 4, (2, 3, 5, 5))
     close([part.cpu() for part in class_entropy(p.cuda())], class_entropy(p))

@@ -1,0 +1,109 @@
+"""Pictures of figures: drawn and closed, encoded as small as it goes, and made to fit a weight."""
+import io
+import warnings
+from base64 import b64decode
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from medlearn.viz.frames import STEPS, data_uri, encode, render, same_size
+
+
+def picture(seed, width=60, height=40):
+    """Noise, which nothing compresses."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def opened(uri):
+    return Image.open(io.BytesIO(b64decode(uri.partition("base64,")[2])))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Drawing
+
+def test_draw_may_return_a_figure_or_draw_on_the_current_one():
+    def returned(level):
+        return plt.figure(figsize=(2, 1), facecolor=(level, 0, 0))
+
+    def current(level):
+        plt.gcf().set(facecolor=(level, 0, 0), size_inches=(2, 1))
+        plt.plot([0, 1])
+
+    def without_pyplot(level):
+        return Figure(figsize=(2, 1), facecolor=(level, 0, 0))
+
+    for draw in (returned, current, without_pyplot):
+        shown = render(draw, {"level": 1.0}, 50)
+        assert shown.size == (100, 50) and shown.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_figures_are_closed_and_the_readers_own_stay():
+    mine = plt.figure()
+    try:
+        with plt.rc_context():
+            before = dict(matplotlib.rcParams)
+            render(lambda: plt.figure(), {}, 50)
+            render(lambda: plt.subplots() and None or plt.plot([1]) and None, {}, 50)
+            assert dict(matplotlib.rcParams) == before
+        assert plt.get_fignums() == [mine.number] and plt.gcf() is mine
+        with pytest.raises(ZeroDivisionError):
+            render(lambda level: plt.figure() and 1 / level, {"level": 0}, 50)
+        assert plt.get_fignums() == [mine.number]
+    finally:
+        plt.close(mine)
+
+
+def test_one_figure_that_is_drawn_on_again_and_again_is_closed_too():
+    figure, ax = plt.subplots(figsize=(2, 1))
+    first, second = (render(lambda level: ax.plot([0, level]) and figure, {"level": n}, 50) for n in (1, 2))
+    assert first != second and plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("drawn, got", [("picture", "'picture'"), (3, "3"), (None, "neither")], ids=repr)
+def test_what_is_no_figure_is_refused(refused, drawn, got):
+    with refused(f"^draw: expected a matplotlib Figure, .* got {got}"):
+        render(lambda: drawn, {}, 50)
+    assert plt.get_fignums() == []
+
+
+def test_pictures_have_one_size(refused):
+    assert same_size([picture(0), picture(1)]) == (60, 40)
+    with refused("^draw: expected figures of one size, got .60, 40. and .61, 40. pixels"):
+        same_size([picture(0), picture(1, width=61)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Weight
+
+def test_the_smaller_of_webp_and_png_is_taken():
+    checks = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)).convert("RGB")
+    kept, lossy = (opened(data_uri(one, quality=85)) for one in (checks, picture(0)))
+    assert (kept.format, lossy.format) == ("PNG", "WEBP")
+    assert np.array_equal(np.asarray(kept.convert("RGB")), np.asarray(checks))          # a few colours stay as they are
+
+
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_each_step_is_taken_where_it_is_the_first_that_fits(step):
+    pictures = [picture(n) for n in range(3)]
+    weights = []
+    for share, quality in STEPS:
+        size = tuple(round(n * share) for n in pictures[0].size)
+        scaled = [p if share == 1 else p.resize(size, Image.Resampling.LANCZOS) for p in pictures]
+        weights.append(sum(len(data_uri(p, quality)) for p in scaled))
+    assert weights[step] < min(weights[:step], default=np.inf)      # or this step would never be needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        uris = encode(pictures, weights[step])
+    assert len(uris) == 3 and sum(map(len, uris)) == weights[step]
+    assert opened(uris[0]).size == tuple(round(n * STEPS[step][0]) for n in pictures[0].size)
+
+
+def test_what_cannot_fit_is_given_at_its_smallest_with_a_warning():
+    pictures = [picture(n) for n in range(2)]
+    with pytest.warns(UserWarning, match="explorer of 2 frames weighs .* kB at its smallest, .* draw fewer frames"):
+        uris = encode(pictures, 100)
+    assert len(uris) == 2 and opened(uris[1]).size == (30, 20)
