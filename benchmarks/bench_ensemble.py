@@ -9,7 +9,9 @@ memory is to be at most 1.5 times the one's.
 from functools import partial
 
 import passes
-from harness import Case, Side, main
+from harness import Case, Setting, Side, main
+
+WIDTHS, NARROW = (32, 64, 128, 256), (8, 16, 32)
 
 
 def perceptron():
@@ -21,10 +23,11 @@ def perceptron():
 def unet(widths):
     from medlearn.nets.unet import UNet
 
-    return UNet(1, 4, widths=widths)
+    return UNet(1, 4, widths=tuple(widths))
 
 
-def answers(make, members, shape, how):
+def answers(how, members, shape, widths=None):
+    """`how`: "vectorised" or "in turn"; `widths` of U-Nets, none of perceptrons."""
     import torch
 
     from medlearn.nets.folding import folded
@@ -32,19 +35,19 @@ def answers(make, members, shape, how):
     from medlearn.uncertainty import Ensemble
 
     where = device(verbose=False)
-    ensemble = folded(Ensemble(make, members)).to(where)
+    ensemble = folded(Ensemble(partial(unet, widths) if widths else perceptron, members)).to(where)
     call = ensemble if how == "in turn" else ensemble.vectorised
     return passes.inference(call, torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(where), half=False)
 
 
-def decomposition(members):
+def decomposition(members, shape, widths):
     import torch
 
     from medlearn.nets.folding import folded
     from medlearn.uncertainty import Ensemble, RunningProbabilities
 
-    ensemble = folded(Ensemble(partial(unet, WIDTHS), members))
-    image = torch.randn(4, 1, 128, 128)
+    ensemble = folded(Ensemble(partial(unet, widths), members))
+    image = torch.randn(shape)
 
     @torch.inference_mode()
     def call():
@@ -57,32 +60,29 @@ def decomposition(members):
     return call
 
 
-def one_answer():
+def one_answer(shape, widths):
     import torch
 
     from medlearn.nets.folding import folded
 
-    return passes.inference(folded(unet(WIDTHS)), torch.randn(4, 1, 128, 128), half=False)
+    return passes.inference(folded(unet(widths)), torch.randn(shape), half=False)
 
 
-WIDTHS = (32, 64, 128, 256)
-SMALL = partial(unet, (8, 16, 32))
-CASES = []
-for title, make, shape in (("perceptron", perceptron, (256, 1)),
-                           ("small U-Net, one image of 32 x 32", SMALL, (1, 1, 32, 32)),
-                           ("small U-Net, one image of 64 x 64", SMALL, (1, 1, 64, 64)),
-                           ("U-Net, 8 images of 64 x 64", partial(unet, WIDTHS), (8, 1, 64, 64))):
-    for members in (5, 20):
-        sides = []
-        for how in ("vectorised", "in turn"):
-            name = f"{how}_{len(CASES)}"
-            globals()[name] = partial(answers, make, members, shape, how)
-            sides.append(Side("medlearn", name))
-        CASES.append(Case(f"{members} members, {title}: vectorised, in turn", *sides))
+def cases(setting: Setting):
+    wide = NARROW if setting.smoke else WIDTHS
+    for title, shape, widths in (("perceptron", (256, 1), None),
+                                 ("small U-Net, one image of 32 x 32", (1, 1, 32, 32), NARROW),
+                                 ("small U-Net, one image of 64 x 64", (1, 1, 64, 64), NARROW),
+                                 ("U-Net, 8 images of 64 x 64", (8, 1, 64, 64), wide)):
+        for members in (2,) if setting.smoke else (5, 20):
+            of = {"members": members, "shape": shape, "widths": widths}
+            vectorised, in_turn = (Side("medlearn", "answers", {"how": how} | of) for how in ("vectorised", "in turn"))
+            yield Case(f"{members} members, {title}: vectorised, in turn", vectorised, in_turn)
+    of = {"shape": (1, 1, 32, 32) if setting.smoke else (4, 1, 128, 128), "widths": wide}
+    yield Case(f"{members} members decomposed, one member's answer",
+               Side("medlearn", "decomposition", {"members": members} | of), Side("medlearn", "one_answer", of),
+               leaner=1 / 1.5)
 
-twenty = partial(decomposition, 20)
-CASES.append(Case("20 members decomposed, one member's answer", Side("medlearn", "twenty"),
-                  Side("medlearn", "one_answer"), leaner=1 / 1.5))
 
 if __name__ == "__main__":
-    main(__file__, "Ensembles", __doc__, CASES, "pip install -e .")
+    main(__file__, "Ensembles", __doc__, cases, "pip install -e .")

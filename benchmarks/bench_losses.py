@@ -4,15 +4,11 @@
 logits once and writes a tensor of their size. The bars are those of eager mode on one thread, and on two where
 `--threads 2` asks for them. Where there is a GPU it is measured besides, in float32 and in bfloat16 under autocast.
 """
-import importlib.util
-import sys
-from functools import partial
+from harness import Case, Setting, Side, main
 
-from harness import Case, Side, main
-
-FLAT, SOLID = (8, 9, 256, 256), (2, 4, 96, 96, 96)
-SHAPES = {"2d": FLAT, "3d": SOLID}
-FASTER = {"1": {"2d": 3.0, "3d": 2.3}, "2": {"2d": 2.0, "3d": 1.6}}
+SHAPES = {"2D": (8, 9, 256, 256), "3D": (2, 4, 96, 96, 96)}
+SMALL = {"2D": (2, 9, 16, 16), "3D": (1, 4, 8, 8, 8)}
+FASTER = {1: {"2D": 3.0, "3D": 2.3}, 2: {"2D": 2.0, "3D": 1.6}}
 LEANER = 3.7                    # 5 tensors of the logits' size against 1.35
 
 
@@ -79,33 +75,21 @@ def forward_and_backward(loss, logits, labels, silent=False):
     return call
 
 
-for name, size in SHAPES.items():
-    globals().update({
-        f"medlearn_{name}": partial(medlearn, size), f"medlearn_{name}_silent": partial(medlearn, size, silent=True),
-        f"medlearn_{name}_compiled": partial(medlearn, size, compiled=True), f"monai_{name}": partial(monai, size),
-        f"plain_{name}": partial(plain, size), f"floor_{name}": partial(floor, size)})
-    for precision in ("float32", "bfloat16"):
-        gpu = dict(device="cuda", dtype=precision)
-        globals().update({f"medlearn_{name}_{precision}": partial(medlearn, size, **gpu),
-                          f"monai_{name}_{precision}": partial(monai, size, **gpu)})
-
-
-def cases(threads, gpu):
-    ours, peer = (lambda what: Side("medlearn", f"medlearn_{what}")), (lambda what: Side("monai", f"monai_{what}"))
-    for d in SHAPES:
-        yield Case(f"{d.upper()}", ours(d), peer(d), faster=FASTER.get(threads, {}).get(d), leaner=LEANER)
-        yield Case(f"{d.upper()}, beside plain PyTorch", ours(d), Side("torch", f"plain_{d}"))
-        yield Case(f"{d.upper()}, beside the memory floor", ours(f"{d}_silent"), Side("torch", f"floor_{d}"))
-        yield Case(f"{d.upper()}, compiled", ours(f"{d}_compiled"), peer(d))
-        for precision in ("float32", "bfloat16") if gpu else ():
-            yield Case(f"{d.upper()} on the GPU in {precision}", ours(f"{d}_{precision}"), peer(f"{d}_{precision}"))
+def cases(setting: Setting):
+    for name, shape in (SMALL if setting.smoke else SHAPES).items():
+        at = {"shape": shape}
+        ours, peer = Side("medlearn", "medlearn", at), Side("monai", "monai", at)
+        yield Case(name, ours, peer, faster=FASTER.get(setting.threads, {}).get(name), leaner=LEANER)
+        yield Case(f"{name}, beside plain PyTorch", ours, Side("torch", "plain", at))
+        yield Case(f"{name}, beside the memory floor", Side("medlearn", "medlearn", at | {"silent": True}),
+                   Side("torch", "floor", at))
+        if not setting.smoke:                                       # compiling takes longer than all else
+            yield Case(f"{name}, compiled", Side("medlearn", "medlearn", at | {"compiled": True}), peer)
+        for precision in ("float32", "bfloat16") if setting.gpu else ():
+            there = at | {"device": "cuda", "dtype": precision}
+            yield Case(f"{name} on the GPU in {precision}", Side("medlearn", "medlearn", there),
+                       Side("monai", "monai", there))
 
 
 if __name__ == "__main__":
-    threads = sys.argv[sys.argv.index("--threads") + 1] if "--threads" in sys.argv else "1"
-    gpu = False
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        gpu = torch.cuda.is_available()
-    main(__file__, "Losses", __doc__, list(cases(threads, gpu)), "pip install monai==1.6.1")
+    main(__file__, "Losses", __doc__, cases, "pip install monai==1.6.1")

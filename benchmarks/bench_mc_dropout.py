@@ -10,9 +10,7 @@ of the same precision: that is what running the deterministic part once brings b
 Both sides add up the probabilities of each pass. 0.91 times leaner is 1.1 times the memory. Autocast keeps a copy of
 the weights in bfloat16, which for the TransUNet is 200 MiB, so there it has no bar of memory.
 """
-from functools import partial
-
-from harness import Case, Side, main
+from harness import Case, Setting, Side, main
 
 PASSES, P = 20, 0.3
 STAGES = ("at the bottleneck", "behind the first stage", "behind the second stage", "behind the last stage")
@@ -20,28 +18,32 @@ FLOAT32, BFLOAT16 = (2.5, 3.3, 5, 12), (5, 6, 9, 20)
 AS_LEAN = 0.91
 
 
-def unet(dropout):
+def unet(dropout, small):
     from medlearn.nets.unet import UNet
 
-    return UNet(1, 4, dropout=dropout), (4, 1, 128, 128)
+    return UNet(1, 4, dropout=dropout), (1, 1, 16, 16) if small else (4, 1, 128, 128)
 
 
-def unetpp(dropout):
+def unetpp(dropout, small):
     from medlearn.nets.unetpp import UNetPlusPlus
 
-    return UNetPlusPlus(1, 4, dropout=dropout), (4, 1, 128, 128)
+    return UNetPlusPlus(1, 4, dropout=dropout), (1, 1, 16, 16) if small else (4, 1, 128, 128)
 
 
-def transunet(dropout):
-    from medlearn.nets.transunet import TransUNet
+def transunet(dropout, small):
+    from medlearn.nets.transunet import R50_VIT_B16, TINY, TransUNet
 
-    net = TransUNet(classes=9, image_size=224, dropout=0.0, decoder_dropout=P)
+    side, size = (32, TINY[16]) if small else (224, R50_VIT_B16)
+    net = TransUNet(classes=9, image_size=side, size=size, dropout=0.0, decoder_dropout=P)
     for layer, p in zip(net.dropout, dropout):
         layer.p = p
-    return net, (1, 1, 224, 224)
+    return net, (1, 1, side, side)
 
 
-def whole_passes(net, image, passes, generator):
+NETWORKS = {"U-Net": unet, "TransUNet": transunet, "UNet++": unetpp}
+
+
+def whole_passes(net, image, *, passes, generator):
     """The definition: each pass is a call of the network, with a seed of its own."""
     import torch
 
@@ -53,7 +55,7 @@ def whole_passes(net, image, passes, generator):
         yield net(image)
 
 
-def answers(make, stage, ours, fold, half):
+def answers(name, stage, ours, fold, half, small):
     import torch
 
     from medlearn.nets.folding import folded
@@ -61,40 +63,38 @@ def answers(make, stage, ours, fold, half):
     from medlearn.uncertainty import mc_dropout
 
     torch.manual_seed(0)
-    net, shape = make([P * (stage == 3 - level) for level in range(4)])
+    net, shape = NETWORKS[name]([P * (stage == 3 - level) for level in range(4)], small)
     net, image = folded(net) if fold else net.eval(), torch.randn(shape)
-    passes = mc_dropout if ours else whole_passes
+    run = mc_dropout if ours else whole_passes
 
     @torch.no_grad()
     def call():
         generator = torch.Generator().manual_seed(0)
         with autocast(image.device) if half else torch.autocast("cpu", enabled=False):
             sum(logits.softmax(dim=1, dtype=torch.float32)
-                for logits in passes(net, image, PASSES, generator=generator))
+                for logits in run(net, image, passes=2 if small else PASSES, generator=generator))
         return []
 
     return call
 
 
-CASES = []
+def cases(setting: Setting):
+    def case(name, stage, kind, faster, leaner=None, like_for_like=False):
+        of = {"name": name, "stage": stage, "small": setting.smoke}
+        half = kind == "bfloat16"
+        ours = Side("medlearn", "answers", of | {"ours": True, "fold": True, "half": half})
+        whole = Side("medlearn", "answers", of | {"ours": False, "fold": like_for_like, "half": half and like_for_like})
+        return Case(f"{name}, {STAGES[stage]}, {kind}{', both folded' * like_for_like}", ours, whole, faster, leaner)
 
+    for kind, bars in (("float32", FLOAT32), ("bfloat16", BFLOAT16)):
+        for stage in range(len(STAGES)):
+            yield case("U-Net", stage, kind, bars[stage], AS_LEAN)
+        for stage in (0, 3):
+            yield case("TransUNet", stage, kind, bars[stage], AS_LEAN if kind == "float32" else None)
+        for stage in (0, 3):
+            yield case("UNet++", stage, kind, None)
+        yield case("U-Net", 0, kind, None, like_for_like=True)
 
-def add_case(title, make, stage, half, bar, leaner=None, like_for_like=False):
-    """Its two sides are functions of this file, as the harness wants them."""
-    names = f"ours_{len(CASES)}", f"whole_{len(CASES)}"
-    globals()[names[0]] = partial(answers, make, stage, True, True, half)
-    globals()[names[1]] = partial(answers, make, stage, False, like_for_like, half and like_for_like)
-    CASES.append(Case(title, *(Side("medlearn", name) for name in names), bar, leaner))
-
-
-for kind, half, bars in (("float32", False, FLOAT32), ("bfloat16", True, BFLOAT16)):
-    for stage, where in enumerate(STAGES):
-        add_case(f"U-Net, {where}, {kind}", unet, stage, half, bars[stage], AS_LEAN)
-    for stage in (0, 3):
-        add_case(f"TransUNet, {STAGES[stage]}, {kind}", transunet, stage, half, bars[stage], None if half else AS_LEAN)
-    for stage in (0, 3):
-        add_case(f"UNet++, {STAGES[stage]}, {kind}", unetpp, stage, half, None)
-    add_case(f"U-Net, {STAGES[0]}, {kind}, both folded", unet, 0, half, None, like_for_like=True)
 
 if __name__ == "__main__":
-    main(__file__, "MC dropout", __doc__, CASES, "pip install -e .")
+    main(__file__, "MC dropout", __doc__, cases, "pip install -e .")

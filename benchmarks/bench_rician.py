@@ -4,12 +4,10 @@
 NumPy on the CPU, medlearn with PyTorch's generator: the numbers differ, their mean and their spread must not.
 Where there is a GPU it is measured besides, with the batch on it.
 """
-import importlib.util
-from functools import partial
+from harness import Case, Setting, Side, main
 
-from harness import Case, Side, main
-
-SHAPES = {"2d": (32, 1, 256, 256), "3d": (4, 1, 96, 96, 96)}
+SHAPES = {"2D": (32, 1, 256, 256), "3D": (4, 1, 96, 96, 96)}
+SMALL = {"2D": (4, 1, 128, 128), "3D": (2, 1, 32, 32, 32)}
 SIGMA = 0.2
 
 
@@ -36,24 +34,13 @@ def moments(noisy):
     return [round(noisy.mean().item(), 2), round(noisy.std().item(), 2)]
 
 
-for name, size in SHAPES.items():
-    globals().update({f"medlearn_{name}": partial(medlearn, size), f"monai_{name}": partial(monai, size),
-                      f"medlearn_{name}_gpu": partial(medlearn, size, "cuda"),
-                      f"monai_{name}_gpu": partial(monai, size, "cuda")})
-
-
-def cases(gpu):
-    for d in SHAPES:
-        yield Case(d.upper(), Side("medlearn", f"medlearn_{d}"), Side("monai", f"monai_{d}"))
-        if gpu:
-            yield Case(f"{d.upper()} on the GPU", Side("medlearn", f"medlearn_{d}_gpu"),
-                       Side("monai", f"monai_{d}_gpu"))
+def cases(setting: Setting):
+    for name, shape in (SMALL if setting.smoke else SHAPES).items():
+        for device in ("cpu", "cuda") if setting.gpu else ("cpu",):
+            at = {"shape": shape, "device": device}
+            yield Case(name + " on the GPU" * (device == "cuda"), Side("medlearn", "medlearn", at),
+                       Side("monai", "monai", at))
 
 
 if __name__ == "__main__":
-    gpu = False
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        gpu = torch.cuda.is_available()
-    main(__file__, "Rician noise", __doc__, list(cases(gpu)), "pip install monai==1.6.1")
+    main(__file__, "Rician noise", __doc__, cases, "pip install monai==1.6.1")

@@ -6,39 +6,52 @@ same; in bfloat16, by autocast as medlearn sets it by default or with weights st
 The bars in bfloat16 are those of a processor with AMX. Training is forward and backward. Where there is a GPU it is
 measured besides, compiled, in bfloat16, beside the plain way in float32 with TensorFloat-32.
 """
-import importlib.util
-from functools import partial
+from harness import Case, Setting, Side, main
 
-from harness import Case, Side, main
-
-BATCHES = (1, 4)
+BATCHES, PIXELS = (1, 4), 224
 FASTER = {"float32": 1.12, "autocast": 2.0, "bfloat16": 2.8, "training": 2.0}
 ON_GPU = {"inference": 4.0, "training": 3.0}
 GPU_BATCH = 16
 
 
-def network(device="cpu"):
+def size_of(pixels):
+    """The published network's for its images; a tiny one's for smaller images."""
+    from medlearn.nets.transunet import R50_VIT_B16, TINY
+
+    return R50_VIT_B16 if pixels == PIXELS else TINY[16]
+
+
+def network(pixels, device="cpu"):
     import torch
 
     from medlearn.nets.transunet import TransUNet
 
     torch.manual_seed(0)
-    return TransUNet(classes=9, image_size=224, dropout=0.0).eval().to(device)
+    return TransUNet(classes=9, image_size=pixels, size=size_of(pixels), dropout=0.0).eval().to(device)
 
 
-def image(batch, device="cpu"):
+def image(batch, pixels, device="cpu"):
     import torch
 
-    return torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
+    return torch.randn(batch, 3, pixels, pixels, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def medlearn_inference(batch, precision, device="cpu"):
+def plain(pixels):
+    from functools import partial
+
+    from plain_transunet import plain_transunet
+
+    size = size_of(pixels)
+    return partial(plain_transunet, units=size.units, groups=size.groups, heads=size.heads, depth=size.depth)
+
+
+def medlearn_inference(batch, pixels, precision, device="cpu"):
     import torch
 
     from medlearn.nets.folding import folded
     from medlearn.runtime import autocast
 
-    net, x = folded(network(device)), image(batch, device)
+    net, x = folded(network(pixels, device)), image(batch, pixels, device)
     if precision == "bfloat16":
         net, x = net.to(torch.bfloat16), x.bfloat16()
     net = torch.compile(net) if device == "cuda" else net
@@ -51,26 +64,26 @@ def medlearn_inference(batch, precision, device="cpu"):
     return call
 
 
-def plain_inference(batch, told=False, device="cpu"):
+def plain_inference(batch, pixels, told=False, device="cpu"):
     import torch
-    from plain_transunet import parameters_of, plain_transunet
+    from plain_transunet import parameters_of
 
     torch.set_float32_matmul_precision("high")                  # TensorFloat-32 where there is a GPU
-    w, x = parameters_of(network(device)), image(batch, device)
+    w, x, run = parameters_of(network(pixels, device)), image(batch, pixels, device), plain(pixels)
 
     @torch.inference_mode()
     def call():
-        return (measures if told else untold)(plain_transunet(w, x))
+        return (measures if told else untold)(run(w, x))
 
     return call
 
 
-def medlearn_training(batch, device="cpu"):
+def medlearn_training(batch, pixels, device="cpu"):
     import torch
 
     from medlearn.runtime import autocast
 
-    net, x = network(device).train(), image(batch, device)
+    net, x = network(pixels, device).train(), image(batch, pixels, device)
     run = torch.compile(net) if device == "cuda" else net
 
     def call():
@@ -82,16 +95,16 @@ def medlearn_training(batch, device="cpu"):
     return call
 
 
-def plain_training(batch, device="cpu"):
+def plain_training(batch, pixels, device="cpu"):
     import torch
-    from plain_transunet import parameters_of, plain_transunet
+    from plain_transunet import parameters_of
 
     torch.set_float32_matmul_precision("high")
-    w, x = parameters_of(network(device)), image(batch, device)
+    w, x, run = parameters_of(network(pixels, device)), image(batch, pixels, device), plain(pixels)
     learned = [p.requires_grad_() for name, p in w.items() if "running" not in name and p.is_floating_point()]
 
     def call():
-        backward(plain_transunet(w, x, training=True), learned)
+        backward(run(w, x, training=True), learned)
         return []
 
     return call
@@ -114,37 +127,27 @@ def untold(logits):
     return []
 
 
-for b in BATCHES:
-    for p in ("float32", "autocast", "bfloat16"):
-        globals()[f"medlearn_{p}_{b}"] = partial(medlearn_inference, b, p)
-    globals().update({f"plain_{b}": partial(plain_inference, b),
-                      f"plain_told_{b}": partial(plain_inference, b, told=True),
-                      f"plain_training_{b}": partial(plain_training, b),
-                      f"medlearn_training_{b}": partial(medlearn_training, b)})
-for what, (ours, peer) in {"inference": (partial(medlearn_inference, precision="bfloat16"), plain_inference),
-                           "training": (medlearn_training, plain_training)}.items():
-    globals().update({f"medlearn_gpu_{what}": partial(ours, GPU_BATCH, device="cuda"),
-                      f"plain_gpu_{what}": partial(peer, GPU_BATCH, device="cuda")})
+def cases(setting: Setting):
+    pixels = 32 if setting.smoke else PIXELS
 
+    def ours(what, batch, **how):
+        return Side("medlearn", f"medlearn_{what}", {"batch": batch, "pixels": pixels} | how)
 
-def cases(gpu):
-    ours, peer = (lambda what: Side("medlearn", f"medlearn_{what}")), (lambda what: Side("torch", f"plain_{what}"))
+    def peer(what, batch, **how):
+        return Side("torch", f"plain_{what}", {"batch": batch, "pixels": pixels} | how)
+
     for b in BATCHES:
-        yield Case(f"Inference, batch {b}, float32", ours(f"float32_{b}"), peer(f"told_{b}"), FASTER["float32"])
-        yield Case(f"Inference, batch {b}, autocast", ours(f"autocast_{b}"), peer(b), FASTER["autocast"])
-        yield Case(f"Inference, batch {b}, bfloat16 weights", ours(f"bfloat16_{b}"), peer(b), FASTER["bfloat16"])
-        training = f"training_{b}"
-        yield Case(f"Training, batch {b}, autocast", ours(training), peer(training), FASTER["training"], leaner=1.0)
-    for what, faster in ON_GPU.items() if gpu else ():
-        yield Case(f"On the GPU, {what}, batch {GPU_BATCH}", ours(f"gpu_{what}"), peer(f"gpu_{what}"), faster)
+        for precision, title in (("float32", "float32"), ("autocast", "autocast"), ("bfloat16", "bfloat16 weights")):
+            yield Case(f"Inference, batch {b}, {title}", ours("inference", b, precision=precision),
+                       peer("inference", b, told=precision == "float32"), FASTER[precision])
+        yield Case(f"Training, batch {b}, autocast", ours("training", b), peer("training", b), FASTER["training"],
+                   leaner=1.0)
+    for what, faster in ON_GPU.items() if setting.gpu and not setting.smoke else ():
+        how = {"precision": "bfloat16"} if what == "inference" else {}
+        yield Case(f"On the GPU, {what}, batch {GPU_BATCH}", ours(what, GPU_BATCH, device="cuda", **how),
+                   peer(what, GPU_BATCH, device="cuda"), faster)
 
 
 if __name__ == "__main__":
-    gpu = False
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        gpu = torch.cuda.is_available()
-    main(__file__, "TransUNet", __doc__, list(cases(gpu)), "pip install -e .")
-    if not gpu:
+    if not main(__file__, "TransUNet", __doc__, cases, "pip install -e .").gpu:
         print("No GPU here; where there is one the same command measures it besides.")

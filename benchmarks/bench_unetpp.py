@@ -6,55 +6,52 @@ beside MONAI's in float32, is that of a processor with AMX, and then beside MONA
 In the last case both sides are ours: depth 3, cut out of the network, beside its full depth 4, each with one head.
 The networks are different ones and answer differently: here only time and memory are compared.
 """
-from functools import partial
-
 import passes
-from harness import Case, Side, main
+from harness import Case, Setting, Side, main
 
-SHAPE = (4, 1, 256, 256)
-WIDTHS = (32, 64, 128, 256, 512)
+SHAPE, SMALL = (4, 1, 256, 256), (1, 1, 32, 32)
+WIDTHS, NARROW = (32, 64, 128, 256, 512), (2, 4, 4, 8, 8)
 CLASSES = 4
 AS_FAST, TWICE, A_QUARTER_FASTER = 1.0, 2.0, 1.25
 
 
-def ours():
+def ours(widths):
     from medlearn.nets.folding import folded
     from medlearn.nets.unetpp import UNetPlusPlus
 
-    return folded(UNetPlusPlus(1, CLASSES, widths=WIDTHS))
+    return folded(UNetPlusPlus(1, CLASSES, widths=tuple(widths)))
 
 
-def monai():
+def monai(widths):
     import torch
     from monai.networks.nets import BasicUNetPlusPlus
 
-    net = BasicUNetPlusPlus(2, 1, CLASSES, features=(*WIDTHS, WIDTHS[0]), deep_supervision=True,
+    net = BasicUNetPlusPlus(2, 1, CLASSES, features=(*widths, widths[0]), deep_supervision=True,
                             act=("RELU", {"inplace": True}), norm="batch", bias=False)
     return net.eval().to(memory_format=torch.channels_last)
 
 
-def pruned(depth):
-    return ours().prune(depth)
-
-
-def inference(make, half):
+def inference(make, widths, shape, half=False, depth=None):
     import torch
 
     torch.manual_seed(0)
-    return passes.inference(make(), torch.randn(SHAPE), half)
+    net = {"ours": ours, "monai": monai}[make](widths)
+    return passes.inference(net.prune(depth) if depth else net, torch.randn(shape), half)
 
 
-medlearn_float32, medlearn_bfloat16 = (partial(inference, ours, half) for half in (False, True))
-monai_float32, monai_bfloat16 = (partial(inference, monai, half) for half in (False, True))
-depth_3, depth_4 = (partial(inference, partial(pruned, depth), False) for depth in (3, 4))
+def cases(setting: Setting):
+    def side(package, make, **how):
+        widths, shape = (NARROW, SMALL) if setting.smoke else (WIDTHS, SHAPE)
+        return Side(package, "inference", {"make": make, "widths": widths, "shape": shape} | how)
 
-CASES = [
-    Case("in float32", Side("medlearn", "medlearn_float32"), Side("monai", "monai_float32"), AS_FAST),
-    Case("in bfloat16, beside float32", Side("medlearn", "medlearn_bfloat16"), Side("monai", "monai_float32"), TWICE),
-    Case("in bfloat16", Side("medlearn", "medlearn_bfloat16"), Side("monai", "monai_bfloat16")),
-    Case("pruned to depth 3, beside depth 4", Side("medlearn", "depth_3"), Side("medlearn", "depth_4"),
-         A_QUARTER_FASTER),
-]
+    ours32, peer32 = side("medlearn", "ours"), side("monai", "monai")
+    ours16, peer16 = side("medlearn", "ours", half=True), side("monai", "monai", half=True)
+    yield Case("in float32", ours32, peer32, AS_FAST)
+    yield Case("in bfloat16, beside float32", ours16, peer32, TWICE)
+    yield Case("in bfloat16", ours16, peer16)
+    three, four = (side("medlearn", "ours", depth=depth) for depth in (3, 4))
+    yield Case("pruned to depth 3, beside depth 4", three, four, A_QUARTER_FASTER)
+
 
 if __name__ == "__main__":
-    main(__file__, "UNet++", __doc__, CASES, "pip install monai==1.6.1")
+    main(__file__, "UNet++", __doc__, cases, "pip install monai==1.6.1")

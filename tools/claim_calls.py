@@ -1,14 +1,18 @@
 """The claims in a cell's source: which there are, and which of them could pass without their run.
 
 `vacuous` reads the source alone and cannot know all ways to cheat; that each claim has printed its line in its cell's
-outputs is seen after the run, by `execute.unshown`.
+outputs is seen after the run, by `execute.unshown`, and that it holds in other runs as well, by its study.
 """
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from collections.abc import Iterator
+from functools import reduce
+
+from bindings import Place, after, called, last_name
+from conditions import can_fail, is_constant, outcomes
+from vocabulary import MODULES, PLAIN
 
 from medlearn.claims import kinds
 
@@ -31,21 +35,23 @@ def call_in(source: str, id: str) -> str:
     return next((ast.get_source_segment(source, call) or "" for call in found), "")
 
 
-def vacuous(source: str) -> list[str]:
+def vacuous(source: str, *, before: Place = Place()) -> list[str]:
     r"""Claims in a cell's Python source that could pass without their run, one line of text each; empty when sound.
 
     A sound claim is a statement of its own that the cell always reaches: at the top, under `with torch...:`, or in a
-    function that the cell calls at its top. Its id is a literal; its condition uses something that was computed, and is
-    true neither by its form (`x == x`, `x or True`) nor by a constant. An empirical one brings an effect and controls,
-    each computed, no control the effect itself. Errors: SyntaxError as of Python.
+    function that the cell calls at its top. Its id is a literal. Its condition, and each part of it, takes something
+    from the run, and some values of that make it false. An empirical one brings an effect and controls: the effect can
+    fall to zero, and each control, no copy of the effect, can pass where the claim holds. `claim`, the functions that
+    conditions call, and the libraries keep their names and what these stand for.
+    `before`: what the names stand for at the cell's beginning, as `behind` says. Errors: SyntaxError as of Python.
     """
     tree = _parse(source)
     parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
-    constants = _constants(tree)
     complaints = [(node.lineno, text) for node, text in _disguises(tree)]
     for call in _claim_calls(tree):
         id, holds = _argument(call, 0, "id"), _argument(call, 1, "holds")
         name = f"claim {id.value}" if _is_text(id) else "a claim"
+        place = _place_of(call, parents, tree, before)
         reasons = [*_unreached(call, parents, tree)]
         if not _is_text(id):
             reasons.append("has an id that is not a literal string")
@@ -53,11 +59,16 @@ def vacuous(source: str) -> list[str]:
             reasons.append("stands in a cell with a cell magic")
         if holds is None or isinstance(holds, ast.Starred):
             reasons.append("has no condition to be read")
-        elif why := _hollow(holds, constants):
+        elif why := _hollow(holds, place):
             reasons.append(why)
-        reasons += _without_trial(call, constants)
+        reasons += _without_trial(call, place)
         complaints += [(call.lineno, f"{name} {reason}") for reason in reasons]
     return [f"line {line}: {text}" for line, text in sorted(complaints)]
+
+
+def behind(source: str, before: Place) -> Place:
+    r"""What the names stand for behind a cell. Errors: SyntaxError as of Python."""
+    return reduce(lambda place, statement: after(statement, place), _parse(source).body, before)
 
 
 def _parse(source: str) -> ast.Module:
@@ -70,11 +81,7 @@ def _parse(source: str) -> ast.Module:
 
 
 def _claim_calls(tree: ast.AST) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _last_name(node.func) == "claim"]
-
-
-def _last_name(node: ast.AST) -> str:
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and last_name(node.func) == "claim"]
 
 
 def _argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
@@ -88,7 +95,7 @@ def _is_text(node: ast.AST | None) -> bool:
 
 
 def _disguises(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Ways for something else to be called `claim`, or for claim to be called something else."""
+    """Ways for a name to stand for something else than a reader, and this file, take it for."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             names = [(alias.name, alias.asname or alias.name) for alias in node.names]
@@ -97,13 +104,41 @@ def _disguises(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
             if any(called == "claim" and (name != "claim" or (node.module or "").split(".")[0] != "medlearn")
                    for name, called in names):
                 yield node, "something else is called claim"
-        redefines = (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name == "claim"
-                     or isinstance(node, (ast.Name, ast.Attribute)) and _last_name(node) == "claim"
-                     and not isinstance(node.ctx, ast.Load) or isinstance(node, ast.arg) and node.arg == "claim")
-        if redefines:
-            yield node, "something else is called claim"
-        if isinstance(node, ast.Assign) and _last_name(node.value) == "claim":
+        if name := _given(node):
+            yield node, f"something else is called {name}"
+        if isinstance(node, ast.Assign) and last_name(node.value) == "claim":
             yield node, "claim is given another name"
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load) and _root(node) in LIBRARIES:
+            yield node, f"changes what {ast.unparse(node)} is"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REACHES:
+            yield node, f"{node.func.id} could change what any name stands for"
+        if _is_text(node) and re.match(r"Claim \S* ?(holds|DOES NOT)", node.value):
+            yield node, "prints a claim's line by hand"
+
+
+LIBRARIES = {*MODULES - {"F"}, *PLAIN, "medlearn", "builtins"}  # a table of features is called F as well
+REACHES = {"exec", "eval", "globals", "locals", "vars", "setattr", "delattr", "__import__"}
+
+
+def _given(node: ast.AST) -> str:
+    """The name that a node gives to something new, although it stands for something that is known here."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        name = node.name
+    elif isinstance(node, ast.arg):
+        name = node.arg
+    elif isinstance(node, (ast.Name, ast.Attribute)) and not isinstance(node.ctx, ast.Load):
+        name = last_name(node)
+    else:
+        return ""
+    taken = LIBRARIES if isinstance(node, ast.Name) or hasattr(node, "name") else set()
+    return name if name in {"claim", *taken} else ""
+
+
+def _root(node: ast.expr) -> str:
+    """`torch` of `torch.nn.functional(x).shape`."""
+    while isinstance(node, (ast.Call, ast.Attribute)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return last_name(node)
 
 
 _BRANCHES = {ast.If: "an if", ast.For: "a loop", ast.AsyncFor: "a loop", ast.While: "a loop", ast.Match: "a match",
@@ -117,7 +152,7 @@ def _unreached(node: ast.AST, parents: dict[ast.AST, ast.AST], tree: ast.Module)
     for above in _ancestors(node, parents):
         if type(above) in _BRANCHES:
             yield f"stands inside {_BRANCHES[type(above)]}"
-        elif isinstance(above, ast.With) and not all(_is_torch(item.context_expr) for item in above.items):
+        elif isinstance(above, ast.With) and any(_root(item.context_expr) != "torch" for item in above.items):
             yield "stands inside a with that is not torch's"
         elif isinstance(above, (ast.AsyncFunctionDef, ast.AsyncWith, ast.Lambda)):
             yield "stands in code that need not run"
@@ -125,7 +160,7 @@ def _unreached(node: ast.AST, parents: dict[ast.AST, ast.AST], tree: ast.Module)
             if any(isinstance(inner, (ast.Return, ast.Yield, ast.YieldFrom)) and inner.lineno <= node.lineno
                    or isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(above)):
                 yield f"may be left out by {above.name}, which returns or yields"
-            if not isinstance(parents[above], ast.Module) or not _called_at_top(above.name, tree):
+            if parents[above] is not tree or not _called_at_top(above.name, tree):
                 yield f"stands in a function, {above.name}, that the cell does not call at its top"
 
 
@@ -135,60 +170,58 @@ def _ancestors(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator[ast.A
         yield node
 
 
-def _is_torch(node: ast.expr) -> bool:
-    while isinstance(node, (ast.Call, ast.Attribute)):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return isinstance(node, ast.Name) and node.id == "torch"
-
-
-def _called_at_top(name: str, tree: ast.Module) -> bool:
-    statements = (line.value for line in tree.body if isinstance(line, (ast.Expr, ast.Assign, ast.AnnAssign)))
-    return any(isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == name
-               for value in statements)
-
-
-def _constants(tree: ast.Module) -> set[str]:
-    """Names that the cell binds once, to a constant."""
-    stores = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
-    known: set[str] = set()
+def _called_at_top(name: str, tree: ast.Module) -> tuple[ast.stmt, ast.Call] | None:
+    """The first statement at the cell's top that is a call of a function, and the call."""
     for line in tree.body:
-        if isinstance(line, ast.Assign) and all(isinstance(target, ast.Name) for target in line.targets):
-            if _is_constant(line.value, known) and not _makes_container(line.value):
-                known |= {target.id for target in line.targets if stores.count(target.id) == 1}
-    return known
+        call = line.value if isinstance(line, (ast.Expr, ast.Assign, ast.AnnAssign)) else None
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name:
+            return line, call
+    return None
 
 
-def _makes_container(node: ast.AST) -> bool:
-    """A container can be filled later, so it is not constant although its first content is."""
-    return any(isinstance(inner, (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp)) for inner in ast.walk(node))
+def _place_of(call: ast.Call, parents: dict[ast.AST, ast.AST], tree: ast.Module, before: Place) -> Place:
+    """What the names stand for where a claim stands."""
+    above = [call, *_ancestors(call, parents)]
+    function = next((node for node in above if isinstance(node, ast.FunctionDef) and parents[node] is tree), None)
+    if function is None:
+        return _within(tree.body, above, before)
+    if found := _called_at_top(function.name, tree):
+        line, use = found
+        before = called(function, use, _within(tree.body, [line], before))
+    return _within(function.body, above, before)
 
 
-def _is_constant(node: ast.AST, constants: set[str]) -> bool:
-    """Nothing that was computed goes into it: every name is a builtin, a constant, or bound within."""
-    names = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name)]
-    own = {inner.id for inner in names if not isinstance(inner.ctx, ast.Load)}
-    own |= {inner.arg for inner in ast.walk(node) if isinstance(inner, ast.arg)}
-    return all(name.id in own or name.id in constants or hasattr(builtins, name.id) for name in names)
+def _within(body: list[ast.stmt], above: list[ast.AST], place: Place) -> Place:
+    """The place before the statement that is, or contains, what is looked for."""
+    for statement in body:
+        if statement in above:
+            return _within(statement.body, above, place) if isinstance(statement, ast.With) else place
+        place = after(statement, place)
+    return place
 
 
-def _hollow(holds: ast.expr, constants: set[str]) -> str:
-    """Why a condition cannot fail, or nothing."""
-    if _is_constant(holds, constants):
+def _hollow(holds: ast.expr, place: Place) -> str:
+    """Why a condition, or a part of it, cannot fail; or nothing."""
+    if is_constant(holds, place):
         return "has a constant condition"
-    for node in ast.walk(holds):
-        if isinstance(node, ast.BoolOp) and any(_is_constant(value, constants) for value in node.values):
-            return "has a condition with a constant part"
-        if isinstance(node, ast.IfExp):
-            return "has a condition that chooses between conditions"
-        if isinstance(node, ast.Compare) and ast.dump(node.left) in map(ast.dump, node.comparators):
-            return "compares a thing with itself"
-        if (isinstance(node, ast.Call) and _last_name(node.func) in _EQUALITIES and len(node.args) >= 2
-                and ast.dump(node.args[0]) == ast.dump(node.args[1])):
-            return "compares a thing with itself"
+    if not can_fail(holds, place):
+        return "has a condition that is true whatever was computed"
+    for part in _conjuncts(holds):
+        if not can_fail(part, place):
+            return f"has a part that is true whatever was computed, {ast.unparse(part)}"
+    if any(isinstance(node, ast.IfExp) for node in ast.walk(holds)):
+        return "has a condition that chooses between conditions"
     return ""
 
 
-def _without_trial(call: ast.Call, constants: set[str]) -> Iterator[str]:
+def _conjuncts(holds: ast.expr) -> list[ast.expr]:
+    """The conditions that must all hold, as they are written out."""
+    if isinstance(holds, ast.BoolOp) and isinstance(holds.op, ast.And):
+        return [part for value in holds.values for part in _conjuncts(value)]
+    return [holds]
+
+
+def _without_trial(call: ast.Call, place: Place) -> Iterator[str]:
     """What an empirical claim lacks, or what of its trial was not measured."""
     id = _argument(call, 0, "id")
     effect, control = (next((k.value for k in call.keywords if k.arg == name), None) for name in ("effect", "control"))
@@ -197,19 +230,36 @@ def _without_trial(call: ast.Call, constants: set[str]) -> Iterator[str]:
         yield "is empirical and brings no effect"
     if empirical and control is None:
         yield "is empirical and brings no control"
-    if effect is not None and any(_is_constant(part, constants) for part in _parts_of(effect)):
-        yield "has a constant effect"
-    if control is not None:
-        parts = _parts_of(control)
-        if any(_is_constant(part, constants) for null in parts for part in _parts_of(null)):
+    if effect is not None:
+        if any(is_constant(*part) for part in _parts_of(effect, place)):
+            yield "has a constant effect"
+        elif all(_above_zero(value) for value in outcomes(effect, place)):
+            yield "has an effect that is above zero whatever was computed"
+    for null, there in _parts_of(control, place) if control is not None else ():
+        if any(is_constant(*part) for part in _parts_of(null, there)):
             yield "has a constant control"
-        if effect is not None and any(ast.dump(null) == ast.dump(effect) for null in parts):
-            yield "has its effect for a control"
+        elif effect is not None:
+            yield from _without_chance(effect, null, place)
 
 
-def _parts_of(node: ast.expr) -> list[ast.expr]:
-    """The values of a dictionary that is written out; anything else is one value."""
-    return node.values if isinstance(node, ast.Dict) else [node]
+def _without_chance(effect: ast.expr, null: ast.expr, place: Place) -> Iterator[str]:
+    both = list(outcomes(ast.Tuple([effect, null], ast.Load()), place, own=False))
+    if all(measured == of_null for measured, of_null in both):
+        yield "has its effect for a control"
+    elif not any(_above_zero(measured) and _above_zero(of_null) for measured, of_null in both):
+        yield "has a control that cannot pass where the claim holds"
 
 
-_EQUALITIES = {"equal", "allclose", "isclose", "array_equal", "eq"}
+def _above_zero(value: object) -> bool:
+    """As claim() has it: of several numbers all are above zero."""
+    if isinstance(value, dict):
+        return all(map(_above_zero, value.values()))
+    return isinstance(value, (int, float)) and value > 0
+
+
+def _parts_of(node: ast.expr, place: Place) -> list[tuple[ast.expr, Place]]:
+    """The values of a dictionary that is written out, here or where its name was bound; anything else is one value."""
+    bound = place.names.get(node.id) if isinstance(node, ast.Name) else None
+    if bound and isinstance(bound.value, ast.Dict) and bound.place.changes == place.changes:
+        node, place = bound.value, bound.place
+    return [(value, place) for value in node.values] if isinstance(node, ast.Dict) else [(node, place)]

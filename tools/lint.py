@@ -5,8 +5,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from bindings import Place
 from chapters import ROOT, Cell, cells, chapters, name_of
-from claim_calls import claims_in, vacuous
+from claim_calls import behind, claims_in, vacuous
 from exercises import SOLUTION, check_ids, checks, leaning
 from markup import Translator
 from medlearn.claims import claims
@@ -22,6 +23,7 @@ def problems(chapter: Path, book: References) -> list[str]:
     """All that is wrong with one chapter, one line of text each; empty when sound."""
     where, found = chapter.resolve().relative_to(book.root.resolve()).as_posix(), []
     every, translator, number, sound = cells(chapter), Translator(name_of(chapter, book.root), book), 0, True
+    before = Place()
     for cell in every:
         if cell.kind != "code":
             found += [f"{where}:{line}: {text}" for line, text in _untranslatable(cell, translator)]
@@ -33,7 +35,8 @@ def problems(chapter: Path, book: References) -> list[str]:
             sound = False
             found.append(f"{where}:{cell.line + error[0] - 1}: code cell {number}: not plain Python ({error[1]})")
             continue
-        found += [f"{where}:{cell.line + line - 1}: code cell {number}: {text}" for line, text in _code(cell)]
+        found += [f"{where}:{cell.line + line - 1}: code cell {number}: {text}" for line, text in _code(cell, before)]
+        before = behind(cell.source, before)
     if sound:
         code = [cell for cell in every if cell.kind == "code"]
         found += [f"{where}:{code[user - 1].line}: code cell {user}: takes {name} from the solution in code cell {solution} "
@@ -70,9 +73,9 @@ def _untranslatable(cell: Cell, translator: Translator) -> Iterator[tuple[int, s
         yield error.line, str(error)
 
 
-def _code(cell: Cell) -> Iterator[tuple[int, str]]:
+def _code(cell: Cell, before: Place) -> Iterator[tuple[int, str]]:
     """(line within the cell, what is wrong)."""
-    for complaint in vacuous(cell.source):
+    for complaint in vacuous(cell.source, before=before):
         line, _, text = complaint.removeprefix("line ").partition(": ")
         yield int(line), text
     for number, line in enumerate(cell.source.splitlines(), 1):

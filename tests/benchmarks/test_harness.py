@@ -23,8 +23,8 @@ def large():
         return [1.0, 2.0 + 1e-12 * array[0]]
     return call
 
-def wrong():
-    return lambda: [1.0, 2.1]
+def wrong(by=0.1):
+    return lambda: [1.0, 2.0 + by]
 '''
 
 
@@ -57,6 +57,25 @@ def test_a_side_that_breaks_is_named(bench):
         harness.measure(bench, case(ours="absent"), rounds=1, threads=1)
 
 
+def test_a_side_gets_its_arguments(bench):
+    right = replace(case(), peer=Side("numpy", "wrong", {"by": 0.0}))
+    assert harness.measure(bench, right, rounds=1, threads=1)[1].answer == [1.0, 2.0]
+
+
+def test_smoke_runs_each_side_and_measures_nothing(bench, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "--smoke", "--threads", "2"])
+    monkeypatch.setattr(harness, "measure", None)
+    asked = []
+    absent = replace(case(), title="other", peer=Side("no-such-package", "small"))
+    cases = [case(faster=1e6), absent]
+    done = harness.main(bench, "Sample", "About.", lambda setting: asked.append(setting) or cases, install="")
+    assert asked == [done] and done.smoke and done.threads == 2
+    assert capsys.readouterr().out == ("a package that talks\nsample: runs\n"
+                                       "other: no-such-package is not here\nother: runs\n")
+    with pytest.raises(SystemExit, match=r"sample: numpy says \[1.0, 2.0\], numpy says \[1.0, 2.1\]"):
+        harness.main(bench, "Sample", "About.", lambda setting: [case(peer="wrong")], install="")
+
+
 def test_a_missed_bar_is_said():
     ours, peer = Measured("1", 10.0, 12.0, 5.0, []), Measured("2", 150.0, 170.0, 50.0, [])
     assert harness.misses(case(faster=15, leaner=10), ours, peer) == []
@@ -70,10 +89,10 @@ def test_a_missed_bar_is_said():
 def test_a_missing_peer_is_named_with_the_command_that_brings_it(bench, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench"])
     absent = replace(case(), peer=Side("no-such-package", "large"))
-    harness.main(bench, "Sample", "About.", [absent], install="pip install no-such-package==1")
+    harness.main(bench, "Sample", "About.", lambda setting: [absent], install="pip install no-such-package==1")
     assert capsys.readouterr().out == ("Nothing was measured: no-such-package is not here. To install it:\n"
                                        "  pip install no-such-package==1\n")
-    assert not harness.has(Side("numpy", "small", python="/no/such/python"))
+    assert harness.has("numpy") and not harness.has("numpy", "/no/such/python")
 
 
 def test_record_writes_the_section_and_a_missed_bar_ends_with_an_error(bench, monkeypatch, tmp_path, capsys):
@@ -81,7 +100,7 @@ def test_record_writes_the_section_and_a_missed_bar_ends_with_an_error(bench, mo
     monkeypatch.setattr(harness, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "argv", ["bench", "--rounds", "1", "--record"])
     with pytest.raises(SystemExit, match="expected 1e.06 times faster"):
-        harness.main(bench, "Sample", "About.", [case(faster=1e6)], install="")
+        harness.main(bench, "Sample", "About.", lambda setting: [case(faster=1e6)], install="")
     text = (tmp_path / "RESULTS.md").read_text()
     assert text.startswith("# Results\n\n## Sample\n\nAbout.") and "by `python bench_sample.py --rounds 1 --record`." in text
     assert capsys.readouterr().out in text and "1 thread, medians of 1 interleaved" in text

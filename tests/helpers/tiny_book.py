@@ -35,8 +35,8 @@ def cell(code: str, *tags: str) -> str:
     return "```{code-cell} ipython3\n" + (f":tags: [{', '.join(tags)}]\n\n" if tags else "") + code.rstrip() + "\n```\n"
 
 
-TRIAL = {"exact": "", "empirical": ", effect=x - 5, control={'none': 5 - x}"}
-SHOWS_ALL_CLAIMS = cell("from medlearn import claim\n\nx = sum(range(4))\n"
+TRIAL = {"exact": "", "empirical": ", effect=x - 5, control={'none': y}"}
+SHOWS_ALL_CLAIMS = cell("from statistics import mean\n\nfrom medlearn import claim\n\nx, y = mean([5, 7]), mean([-3, -1])\n"
                         + "\n".join(f'claim("{id}", x == 6{TRIAL[kind]})' for id, kind in kinds().items()))
 
 

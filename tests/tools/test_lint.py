@@ -27,6 +27,7 @@ def test_a_sound_chapter_has_no_complaint(found):
     (["# One\n", cell("x = 1"), "text {kbd}`x`\n"], "18: the role {kbd} has no translation for notebooks"),
     (["# One\n", cell("x = 1\n%timeit x")], "16: code cell 1: not plain Python (invalid syntax)"),
     (["# One\n", cell("x = 1"), cell("claim('a.b', True)")], "19: code cell 2: claim a.b has a constant condition"),
+    (["# One\n", cell("ok = True"), cell("claim('a.b', ok)")], "19: code cell 2: claim a.b has a constant condition"),
     ([cell("f = 1\n\nclaim('a.b', f)", "solution")], "15: code cell 1: a solution without check(...): nobody would know whether it is right"),
     ([cell(ASKS + "\nclaim('a.b', f(2) == 2)", "solution")], "19: code cell 1: claim a.b stands in a solution, which the student's notebook leaves out"),
     ([cell("def f():\n    pass\n\ncheck(name, f)", "solution")], "18: code cell 1: a check whose id is not a literal string"),
