@@ -1,4 +1,4 @@
-r"""Chapter 13, When to ask a person: how far members agree, the error left, a threshold that keeps a promise."""
+r"""Chapter 15, When to ask a person: how far members agree, the error left, a threshold that keeps a promise."""
 from __future__ import annotations
 
 import torch
@@ -10,7 +10,7 @@ from medlearn.uncertainty import false_negative_threshold, referral
 
 
 def agreement(masks: Bool[Tensor, "m b *s"]) -> Float[Tensor, "b"]:
-    r"""The mean over all pairs of members of $2 |A_i \cap A_j| / (|A_i| + |A_j|)$; 1 of two empty masks. Chapter 13."""
+    r"""The mean over all pairs of members of $2 |A_i \cap A_j| / (|A_i| + |A_j|)$; 1 of two empty masks. Chapter 15."""
     members = len(masks)
     flat = masks.flatten(2).float()
     both = torch.einsum("ibv,jbv->bij", flat, flat)
@@ -23,7 +23,7 @@ def agreement(masks: Bool[Tensor, "m b *s"]) -> Float[Tensor, "b"]:
 
 def error_left(uncertainty: Float[Tensor, "*m n"], error: Float[Tensor, "*m n"],
                fraction: float) -> Float[Tensor, "*m"]:
-    r"""The mean error over all n cases once those who are referred have none; 0 of no case. Chapter 13."""
+    r"""The mean error over all n cases once those who are referred have none; 0 of no case. Chapter 15."""
     n = error.shape[-1]
     if n == 0:
         return error.sum(-1)
@@ -33,7 +33,7 @@ def error_left(uncertainty: Float[Tensor, "*m n"], error: Float[Tensor, "*m n"],
 
 
 def fnr_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[Tensor, "n *s"], alpha: float) -> float:
-    r"""The largest threshold whose expected share of missed lesion stays below `alpha`. Chapter 13."""
+    r"""The largest threshold whose expected share of missed lesion stays below `alpha`. Chapter 15."""
     return false_negative_threshold(probabilities, masks, alpha=alpha)
 
 

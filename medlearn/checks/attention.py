@@ -1,4 +1,4 @@
-r"""Chapter 7, attention: several heads, elements that are not to be asked, and keys that come block by block."""
+r"""Chapter 9, attention: several heads, elements that are not to be asked, and keys that come block by block."""
 from __future__ import annotations
 
 import math
@@ -17,7 +17,7 @@ def multi_head(tokens: Float[Tensor, "b n c"], w_qkv: Float[Tensor, "c three_c"]
                heads: int) -> Float[Tensor, "b n c"]:
     r"""$\mathrm{softmax}(Q_h K_h^\top / \sqrt{d})\,V_h$ of each head $h$ of $d = C / \text{heads}$ channels; `w_out`.
 
-    Chapter 7.
+    Chapter 9.
     """
     d = tokens.shape[2] // heads
     q, k, v = (tokens @ w_qkv).split(tokens.shape[2], dim=2)
@@ -32,7 +32,7 @@ def masked_attention(q: Float[Tensor, "b n d"], k: Float[Tensor, "b n d"], v: Fl
                      keep: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
     r"""Attention whose weights are 0 where `keep` is false, and whose answers are 0 where it is false throughout.
 
-    Chapter 7.
+    Chapter 9.
     """
     score = torch.einsum("bid,bjd->bij", q, k) / math.sqrt(q.shape[2])
     # shifted by what is kept alone, so that no exponential overflows and no row is divided by 0
@@ -43,7 +43,7 @@ def masked_attention(q: Float[Tensor, "b n d"], k: Float[Tensor, "b n d"], v: Fl
 
 
 def streamed(q: Float[Tensor, "b n d"], blocks: Iterable[tuple[Tensor, Tensor]]) -> Float[Tensor, "b n d"]:
-    r"""Attention over all blocks $(K_i, V_i)$, each seen once: running answers, joined by their log-sum-exp. Chapter 7.
+    r"""Attention over all blocks $(K_i, V_i)$, each seen once: running answers, joined by their log-sum-exp. Chapter 9.
 
     Source: Rabe and Staats 2021, sec. 2, arXiv:2112.05682.
     """

@@ -1,4 +1,4 @@
-r"""Chapter 4, how far a network sees: the dilated kernel, the reach of a stack, the holes of a stack."""
+r"""Chapter 6, how far a network sees: the dilated kernel, the reach of a stack, the holes of a stack."""
 from __future__ import annotations
 
 from itertools import accumulate
@@ -14,7 +14,7 @@ from medlearn.checks.engine import Case, Check
 def dilate(weight: Float[Tensor, "o i *k"], rate: int) -> Float[Tensor, "o i *wide"]:
     r"""The kernel $w_{t / r}$ where all of $t$ is divisible by $r$ and 0 elsewhere, $k + (k - 1)(r - 1)$ wide.
 
-    Chapter 4.
+    Chapter 6.
     """
     wide = weight.new_zeros(*weight.shape[:2], *(rate * (k - 1) + 1 for k in weight.shape[2:]))
     wide[(slice(None), slice(None), *[slice(None, None, rate)] * (weight.ndim - 2))] = weight
@@ -24,7 +24,7 @@ def dilate(weight: Float[Tensor, "o i *k"], rate: int) -> Float[Tensor, "o i *wi
 def reach(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
     r"""Size $1 + \sum_i (k_i - 1) \, r_i \prod_{j<i} s_j$ and jump $\prod_i s_i$ of layers $(k_i, r_i, s_i)$, or 1, 1.
 
-    Chapter 4.
+    Chapter 6.
     """
     jumps = list(accumulate((stride for _, _, stride in layers), mul, initial=1))
     return 1 + sum((kernel - 1) * rate * jump for (kernel, rate, _), jump in zip(layers, jumps)), jumps[-1]
@@ -33,7 +33,7 @@ def reach(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
 def seen(rates: list[int], kernel: int) -> Bool[Tensor, "n"]:
     r"""Which voxels, first to last along an axis, a stack of kernels at these rates sees: sums of one tap each.
 
-    Chapter 4.
+    Chapter 6.
     """
     offsets = torch.zeros(1, dtype=torch.int64)
     for rate in rates:

@@ -1,4 +1,4 @@
-r"""Chapter 9, CT: the deviance of counts, and the least error that a number of photons allows."""
+r"""Chapter 11, CT: the deviance of counts, and the least error that a number of photons allows."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from medlearn.checks.engine import Case, Check
 
 
 def deviance(expected: Float[Tensor, "b *s"], counts: Float[Tensor, "b *s"]) -> Float[Tensor, "b"]:
-    r"""$2 \sum (N \ln (N / \bar N) - N + \bar N)$ over the rays of each image; 0 of no rays. Chapter 9."""
+    r"""$2 \sum (N \ln (N / \bar N) - N + \bar N)$ over the rays of each image; 0 of no rays. Chapter 11."""
     counted = counts > 0                            # a gradient of 0 * ln 0 would be NaN
     n, mean = (torch.where(counted, value, 1) for value in (counts, expected))
     excess = (mean - n) / n                     # of N ln N and N ln mean, millions each, nothing exact would be left
@@ -22,7 +22,7 @@ def deviance(expected: Float[Tensor, "b *s"], counts: Float[Tensor, "b *s"]) -> 
 def best_error(mu: Float[Tensor, "*s"], lengths: Float[Tensor, "r"], i0: float) -> Float[Tensor, "*s"]:
     r"""$1 / (\mu \sqrt J)$ with $J = \sum_i L_i^2 I_0 e^{-\mu L_i}$: the relative Cramer-Rao bound, inf without a rod.
 
-    Chapter 9.
+    Chapter 11.
     """
     mean = i0 * torch.exp(-mu[..., None] * lengths)
     return 1 / (mu * (lengths.square() * mean).sum(-1).sqrt())

@@ -1,4 +1,4 @@
-r"""Chapter 3, Dice against imbalance: soft Dice, the Tversky index and who owns the gradient."""
+r"""Chapter 4, Dice against imbalance: soft Dice, the Tversky index and who owns the gradient."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from medlearn.checks.engine import Case, Check
 def soft_dice(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"]) -> Float[Tensor, "b k"]:
     r"""$2 \sum_v p_v y_v / (\sum_v p_v + \sum_v y_v)$ of each image and class; 1 where neither side has any of it.
 
-    Chapter 3.
+    Chapter 4.
     """
     p = probabilities.flatten(2)
     y = torch.nn.functional.one_hot(labels.flatten(1), p.shape[1]).movedim(-1, 1).to(p)
@@ -25,7 +25,7 @@ def tversky(tp: Float[Tensor, "*n k"], fp: Float[Tensor, "*n k"], fn: Float[Tens
             alpha: Float[Tensor, "k"], beta: Float[Tensor, "k"]) -> Float[Tensor, "*n k"]:
     r"""$\mathrm{tp} / (\mathrm{tp} + \alpha\,\mathrm{fp} + \beta\,\mathrm{fn})$, priced by class; 1 where all are 0.
 
-    Chapter 3.
+    Chapter 4.
     """
     wrong = alpha * fp + beta * fn
     whole = tp + wrong
@@ -35,7 +35,7 @@ def tversky(tp: Float[Tensor, "*n k"], fp: Float[Tensor, "*n k"], fn: Float[Tens
 def gradient_share(logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"]) -> Float[Tensor, "k"]:
     r"""$\sum_{v: y_v = k} \sum_c |p_{vc} - y_{vc}|$ over its sum for all $k$: its part of cross-entropy's gradient.
 
-    Zeros where there is no gradient at all. Chapter 3.
+    Zeros where there is no gradient at all. Chapter 4.
     """
     p, k = logits.softmax(1), logits.shape[1]
     mass = 2 * (1 - p.gather(1, labels[:, None])[:, 0])         # what leaves the true class arrives at the others

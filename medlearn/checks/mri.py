@@ -1,4 +1,4 @@
-r"""Chapter 10, MRI: Rice's density at any SNR, and the SNR of a scan from its air."""
+r"""Chapter 12, MRI: Rice's density at any SNR, and the SNR of a scan from its air."""
 from __future__ import annotations
 
 import torch
@@ -9,14 +9,14 @@ from medlearn.checks.engine import Case, Check
 
 
 def rice_logpdf(m: Float[Tensor, "..."], nu: Float[Tensor, "..."], sigma: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    r"""$\log (m / \sigma^2) - (m - \nu)^2 / 2\sigma^2 + \log[e^{-x} I_0(x)]$ with $x = m\nu / \sigma^2$. Chapter 10."""
+    r"""$\log (m / \sigma^2) - (m - \nu)^2 / 2\sigma^2 + \log[e^{-x} I_0(x)]$ with $x = m\nu / \sigma^2$. Chapter 12."""
     x = m * nu / sigma**2 + torch.finfo(m.dtype).tiny           # just above 0, where i0e has its true slope
     return torch.log(m / sigma**2) - (m - nu) ** 2 / (2 * sigma**2) + torch.special.i0e(x).log()
 
 
 def snr(magnitude: Float[Tensor, "b 1 *s"], tissue: Bool[Tensor, "b *s"],
         air: Bool[Tensor, "b *s"]) -> Float[Tensor, "b"]:
-    r"""$\sqrt{P_t / \sigma^2 - 2}$ with the tissue's mean square, $2\sigma^2$ the air's; 0 or more. Chapter 10."""
+    r"""$\sqrt{P_t / \sigma^2 - 2}$ with the tissue's mean square, $2\sigma^2$ the air's; 0 or more. Chapter 12."""
     power = magnitude[:, 0].square()
     in_tissue, in_air = ((power * mask).flatten(1).sum(1) / mask.flatten(1).sum(1) for mask in (tissue, air))
     return (2 * in_tissue / in_air - 2).clamp_min(0).sqrt()

@@ -1,4 +1,4 @@
-r"""Chapter 8, TransUNet: an image as a row of patches, and positions for another size of image."""
+r"""Chapter 10, TransUNet: an image as a row of patches, and positions for another size of image."""
 from __future__ import annotations
 
 import torch
@@ -10,7 +10,7 @@ from medlearn.checks.engine import Case, Check
 
 
 def patches(image: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b n d"]:
-    r"""Each square of side x side pixels as one row of C * side * side numbers, row by row of squares. Chapter 8."""
+    r"""Each square of side x side pixels as one row of C * side * side numbers, row by row of squares. Chapter 10."""
     b, c, h, w = image.shape
     squares = image.view(b, c, h // side, side, w // side, side)
     return squares.permute(0, 2, 4, 1, 3, 5).reshape(b, (h // side) * (w // side), c * side * side)
@@ -18,7 +18,7 @@ def patches(image: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b n d"
 
 def resize_positions(positions: Float[Tensor, "1 n c"], grid: tuple[int, int], size: tuple[int, int]
                      ) -> Float[Tensor, "1 m c"]:
-    r"""The positions of a grid read at another: linear between them, the corners staying on the corners. Chapter 8."""
+    r"""The positions of a grid read at another: linear between them, the corners staying on the corners. Chapter 10."""
     map_ = positions.mT.unflatten(2, grid)
     return F.interpolate(map_, size, mode="bilinear", align_corners=True).flatten(2).mT
 

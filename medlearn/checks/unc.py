@@ -1,4 +1,4 @@
-r"""Chapter 12, Two ways of not knowing: mutual information, and the law of total variance one level up."""
+r"""Chapter 14, Two ways of not knowing: mutual information, and the law of total variance one level up."""
 from __future__ import annotations
 
 import torch
@@ -10,7 +10,7 @@ from medlearn.uncertainty import class_entropy
 
 
 def mutual_information(probabilities: Float[Tensor, "m b k *s"]) -> Float[Tensor, "b *s"]:
-    r"""$H[\bar p] - \mathbb{E}_m\,H[p_m]$ in nats, with $0 \ln 0 = 0$: how much the members disagree. Chapter 12."""
+    r"""$H[\bar p] - \mathbb{E}_m\,H[p_m]$ in nats, with $0 \ln 0 = 0$: how much the members disagree. Chapter 14."""
     return class_entropy(probabilities).epistemic
 
 
@@ -18,7 +18,7 @@ def pool(members: Int64[Tensor, "n"], means: Float[Tensor, "n *s"], aleatoric: F
          epistemic: Float[Tensor, "n *s"]) -> tuple[Float[Tensor, "*s"], Float[Tensor, "*s"], Float[Tensor, "*s"]]:
     r"""Mean, aleatoric, epistemic part of n ensembles as one, $\mathbb{E}_h[e_h] + \operatorname{Var}_h[\mu_h]$.
 
-    An ensemble counts by its number of members; one without members counts for nothing. Chapter 12.
+    An ensemble counts by its number of members; one without members counts for nothing. Chapter 14.
     """
     weight = (members / members.sum()).to(means).reshape(-1, *[1] * (means.ndim - 1))
     mean = (weight * means).sum(0)

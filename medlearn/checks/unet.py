@@ -1,4 +1,4 @@
-r"""Chapter 5, the U-Net: the rung, and the sizes that fit."""
+r"""Chapter 7, the U-Net: the rung, and the sizes that fit."""
 from __future__ import annotations
 
 import torch
@@ -11,7 +11,7 @@ from medlearn.checks.engine import Case, Check
 def merge(fine: Float[Tensor, "b c *s"], coarse: Float[Tensor, "b d *half"]) -> Float[Tensor, "b e *s"]:
     r"""$[x, \mathrm{double}(y)]$: the coarse map, each voxel twice along each axis and cut to size, after the fine one.
 
-    Chapter 5.
+    Chapter 7.
     """
     for axis, n in zip(range(2, fine.ndim), fine.shape[2:]):
         coarse = coarse.repeat_interleave(2, dim=axis).narrow(axis, 0, n)
@@ -19,7 +19,7 @@ def merge(fine: Float[Tensor, "b c *s"], coarse: Float[Tensor, "b d *half"]) -> 
 
 
 def output_size(size: int, levels: int) -> int | None:
-    r"""What comes out of a U-Net that pads nothing, along one axis; None where a pooling does not fit. Chapter 5."""
+    r"""What comes out of a U-Net that pads nothing, along one axis; None where a pooling does not fit. Chapter 7."""
     for _ in range(levels):
         size -= 4
         if size < 2 or size % 2:

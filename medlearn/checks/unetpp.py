@@ -1,4 +1,4 @@
-r"""Chapter 6, UNet++: what a place of the nested graph takes, and the mean answer of several heads."""
+r"""Chapter 8, UNet++: what a place of the nested graph takes, and the mean answer of several heads."""
 from __future__ import annotations
 
 import torch
@@ -11,7 +11,7 @@ from medlearn.checks.engine import Case, Check
 def joins(i: int, j: int) -> list[tuple[int, int]]:
     r"""The places whose maps $x_{i,j}$ takes: all to its left, then the one below; in column 0 the one above.
 
-    Chapter 6.
+    Chapter 8.
     """
     if j == 0:
         return [(i - 1, 0)] if i else []
@@ -19,7 +19,7 @@ def joins(i: int, j: int) -> list[tuple[int, int]]:
 
 
 def average(logits: Float[Tensor, "d b k *s"]) -> Float[Tensor, "b k *s"]:
-    r"""The mean of $\mathrm{softmax}(z_d)$ over D heads: probabilities, not logits. Chapter 6."""
+    r"""The mean of $\mathrm{softmax}(z_d)$ over D heads: probabilities, not logits. Chapter 8."""
     return logits.softmax(dim=2).mean(dim=0)
 
 

@@ -1,4 +1,4 @@
-r"""Chapter 11, ultrasound: how far apart lesion and tissue are, what frames are worth, three ways to read a level."""
+r"""Chapter 13, ultrasound: how far apart lesion and tissue are, what frames are worth, three ways to read a level."""
 from __future__ import annotations
 
 import math
@@ -16,7 +16,7 @@ def gcnr(image: Float[Tensor, "*s"], lesion: Bool[Tensor, "*s"], around: Bool[Te
          bins: int = 100) -> Float[Tensor, ""]:
     r"""$1 - \sum_i \min(p_i, q_i)$ of two histograms with common bins; 0 where one value is all there is.
 
-    Chapter 11.
+    Chapter 13.
     """
     p, q = image[lesion], image[around]
     both = torch.cat([p, q])
@@ -32,7 +32,7 @@ def gcnr(image: Float[Tensor, "*s"], lesion: Bool[Tensor, "*s"], around: Bool[Te
 def worth(frames: Float[Tensor, "b n *s"]) -> Float[Tensor, "b"]:
     r"""$\frac{1}{n} \sum_k \mathrm{var}(a_k) / \mathrm{var}(\frac{1}{n} \sum_k a_k)$ over space; 1 without speckle.
 
-    Chapter 11.
+    Chapter 13.
     """
     one = frames.flatten(2).var(2, unbiased=False).mean(1)
     mean = frames.mean(1).flatten(1).var(1, unbiased=False)
@@ -42,7 +42,7 @@ def worth(frames: Float[Tensor, "b n *s"]) -> Float[Tensor, "b"]:
 def levels(a: Float[Tensor, "b *s"]) -> Float[Tensor, "b 3"]:
     r"""Rayleigh's sigma from $\langle a \rangle$, $\langle a^2 \rangle$ and $\langle \ln a \rangle$, in this order.
 
-    Chapter 11.
+    Chapter 13.
     """
     a = a.flatten(1)
     by_mean = a.mean(1) * math.sqrt(2 / math.pi)

@@ -1,4 +1,4 @@
-"""Answers to chapter 13's exercises."""
+"""Answers to chapter 15's exercises."""
 import itertools
 import math
 

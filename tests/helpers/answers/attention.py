@@ -1,4 +1,4 @@
-"""Answers to chapter 7's exercises."""
+"""Answers to chapter 9's exercises."""
 import math
 
 import torch

@@ -1,4 +1,4 @@
-"""Answers to chapter 4's exercises."""
+"""Answers to chapter 6's exercises."""
 from functools import reduce
 from itertools import product
 

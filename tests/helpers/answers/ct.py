@@ -1,4 +1,4 @@
-"""Answers to chapter 9's exercises."""
+"""Answers to chapter 11's exercises."""
 import torch
 
 from helpers.answers import right, wrong

@@ -1,4 +1,4 @@
-"""Answers to chapter 3's exercises."""
+"""Answers to chapter 4's exercises."""
 import torch
 import torch.nn.functional as F
 

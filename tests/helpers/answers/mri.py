@@ -1,4 +1,4 @@
-"""Answers to chapter 10's exercises."""
+"""Answers to chapter 12's exercises."""
 import math
 
 import torch

@@ -1,4 +1,4 @@
-"""Answers to chapter 8's exercises."""
+"""Answers to chapter 10's exercises."""
 import numpy as np
 import torch
 from scipy import ndimage

@@ -1,4 +1,4 @@
-"""Answers to chapter 12's exercises."""
+"""Answers to chapter 14's exercises."""
 import torch
 
 from helpers.answers import right, wrong

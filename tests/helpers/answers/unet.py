@@ -1,4 +1,4 @@
-"""Answers to chapter 5's exercises."""
+"""Answers to chapter 7's exercises."""
 import torch
 import torch.nn.functional as F
 

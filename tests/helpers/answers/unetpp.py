@@ -1,4 +1,4 @@
-"""Answers to chapter 6's exercises."""
+"""Answers to chapter 8's exercises."""
 import torch
 
 from helpers.answers import right, wrong

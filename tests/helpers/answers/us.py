@@ -1,4 +1,4 @@
-"""Answers to chapter 11's exercises."""
+"""Answers to chapter 13's exercises."""
 import math
 
 import numpy as np
