@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test fresh notebooks study lab serve bench clean vendor pages
+.PHONY: help book test fresh notebooks study lab serve gpu bench clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -36,6 +36,9 @@ lab: $(INSTALLED) ## open the chapters in JupyterLab
 serve: book ## show the book at http://localhost:8000
 	@echo "http://localhost:$(or $(PORT),8000)   (Ctrl-C ends)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),8000)
+
+gpu: $(INSTALLED) ## on a machine with a GPU: tests, benchmarks, chapters at full scale, within LIMIT_S=540 seconds
+	@$(BIN)/python tools/gpu.py
 
 bench: $(INSTALLED) ## time medlearn beside its peers
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

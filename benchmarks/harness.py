@@ -1,8 +1,8 @@
 """Two programs side by side, interleaved in one run: their time, their memory, and that they answer the same.
 
 A benchmark is a file with functions that prepare and return a call without arguments; the call's result is a list of
-numbers on which both sides must agree. See bench_instances.py. Only the standard library is needed, since a peer may
-live in an environment without the rest.
+numbers on which both sides must agree. Its `cases` say which sides meet, at the sizes that a `Setting` asks for. See
+bench_instances.py. Only the standard library is needed, since a peer may live in an environment without the rest.
 """
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,11 +35,12 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 @dataclass(frozen=True)
 class Side:
-    """A package, the function of the benchmark's file that prepares its call, and the interpreter that has it."""
+    """A package, the function of the benchmark's file that prepares its call, with arguments that JSON can carry."""
 
     package: str
     prepare: str
-    python: str = sys.executable
+    arguments: dict = field(default_factory=dict)
+    python: str = sys.executable                                   # the interpreter that has the package
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,45 @@ class Measured:
         return self.wall_ms if self.on_gpu else self.cpu_ms
 
 
-def main(file: str, heading: str, about: str, cases: list[Case], install: str) -> None:
+@dataclass(frozen=True)
+class Setting:
+    """How a benchmark is run."""
+
+    rounds: int = 7
+    threads: int = 1
+    smoke: bool = False                                             # at the smallest sizes, only to see that it runs
+
+    @property
+    def gpu(self) -> bool:
+        if importlib.util.find_spec("torch") is None:
+            return False
+        import torch
+
+        return torch.cuda.is_available()
+
+
+def main(file: str, heading: str, about: str, cases: Callable[[Setting], Iterable[Case]], install: str) -> Setting:
     """Runs the cases of a benchmark's file, prints their table, and ends with 1 where a bar is missed.
 
-    `--record` also writes the table under its heading in RESULTS.md. `install` is the command that brings the peer.
+    `--record` also writes the table under its heading in RESULTS.md. `--smoke` measures nothing: each side runs once,
+    at its smallest size. `install` is the command that brings the peer. Gives back what was asked for.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--record", action="store_true", help=f"write the table into {RESULTS.name}")
     parser.add_argument("--rounds", type=int, default=7, help="runs of each side (7)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each side (1)")
+    parser.add_argument("--smoke", action="store_true", help="measure nothing: see that each side runs and they agree")
     options = parser.parse_args()
-    missing = sorted({side.package for case in cases for side in (case.ours, case.peer) if not has(side)})
+    setting = Setting(options.rounds, options.threads, options.smoke)
+    cases = list(cases(setting))
+    if setting.smoke:
+        smoke(file, cases)
+        return setting
+    sides = [side for case in cases for side in (case.ours, case.peer)]
+    missing = sorted({side.package for side in sides if not has(side.package, side.python)})
     if missing:
         print(f"Nothing was measured: {', '.join(missing)} is not here. To install it:\n  {install}")
-        return
+        return setting
     found = [(case, *measure(file, case, options.rounds, options.threads)) for case in cases]
     section = (f"{about}\n\n{machine()}, {options.threads} thread{'s' * (options.threads > 1)}, "
                f"medians of {options.rounds} interleaved runs.\n\n{table(found)}")
@@ -91,6 +118,24 @@ def main(file: str, heading: str, about: str, cases: list[Case], install: str) -
         RESULTS.write_text(with_section(text, heading, f"{section}\n\nRecorded on {date.today()} by `{command}`.\n"))
     if missed := [line for result in found for line in misses(*result)]:
         sys.exit("\n".join(missed))
+    return setting
+
+
+def smoke(file: str, cases: list[Case]) -> None:
+    """Every side once, in this process; a side whose package or interpreter is not here is left out, and named."""
+    known: dict[str, list[float]] = {}                              # several cases may share a side
+    for case in cases:
+        answers = []
+        for side in (case.ours, case.peer):
+            if side.python != sys.executable or not has(side.package):
+                print(f"{case.title}: {side.package} is not here")
+                continue
+            if repr(side) not in known:
+                known[repr(side)] = prepared(file, side.prepare, side.arguments)()
+            answers.append(known[repr(side)])
+        if len(answers) == 2 and not agree(*answers):
+            sys.exit(f"{case.title}: {case.ours.package} says {answers[0]}, {case.peer.package} says {answers[1]}")
+        print(f"{case.title}: {'runs' if answers else 'left out'}")
 
 
 def measure(file: str, case: Case, rounds: int, threads: int) -> tuple[Measured, Measured]:
@@ -170,9 +215,19 @@ def machine() -> str:
 
 # A process for each side ---------------------------------------------------------------------------------------------
 
-def has(side: Side) -> bool:
-    code = f"import importlib.metadata as m; m.version({side.package!r})"
-    run = Path(side.python).exists() and subprocess.run([side.python, "-c", code], capture_output=True, check=False)
+def prepared(file: str, prepare: str, arguments: dict) -> Callable[[], list[float]]:
+    """The call that a function of a benchmark's file prepares."""
+    sys.path.insert(0, str(Path(file).parent))
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, prepare)(**arguments)
+
+
+@cache
+def has(package: str, python: str = sys.executable) -> bool:
+    code = f"import importlib.metadata as m; m.version({package!r})"
+    run = Path(python).exists() and subprocess.run([python, "-c", code], capture_output=True, check=False)
     return bool(run) and run.returncode == 0
 
 
@@ -181,7 +236,8 @@ class Worker:
 
     def __init__(self, file: str, side: Side, threads: int, settings: dict[str, str] | None = None):
         environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), **(settings or {})}
-        command = [side.python, __file__, "worker", str(Path(file).resolve()), side.package, side.prepare]
+        command = [side.python, __file__, "worker", str(Path(file).resolve()), side.package, side.prepare,
+                   json.dumps(side.arguments)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env=environment)
         self.side = side
@@ -202,14 +258,10 @@ class Worker:
         self.process.wait()
 
 
-def work(file: str, package: str, prepare: str) -> None:
+def work(file: str, package: str, prepare: str, arguments: str) -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)                                                   # what a package prints is no reply
-    sys.path.insert(0, str(Path(file).parent))
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    call = getattr(module, prepare)()
+    call = prepared(file, prepare, json.loads(arguments))
     measures: dict[str, Callable] = {"time": timed, "memory": peak}
     for line in sys.stdin:
         reply = measures[line.strip()](call)

@@ -117,7 +117,7 @@ def precision(device: torch.device) -> str:
     r"""The precision of all training on a device: "bf16" where the hardware multiplies it, else "fp32".
 
     An older GPU, such as a T4, is fast in fp16 only, whose short range a loop has to scale its gradients for, and whose
-    results differ from the book's. So it is never chosen: `Recipe(precision="fp16")` asks for it. Chapter 5.
+    results differ from the book's. So it is never chosen: `Recipe(precision="fp16")` asks for it. Chapter 7.
 
     >>> import torch
     >>> precision(torch.device("cpu")) in ("bf16", "fp32")

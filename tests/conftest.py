@@ -1,4 +1,4 @@
-"""Shape checks on every public function, on in the tests only; and the way to test a refusal."""
+"""Shape checks on every public function, on in the tests only; the GPU, for the tests that ask for it; refusals."""
 import os
 from contextlib import contextmanager
 
@@ -13,6 +13,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stable"))
 
 # an int is welcome where a float is expected, as in Python itself
 jaxtyping.install_import_hook("medlearn", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+def pytest_configure(config):
+    """Only `pytest -m gpu` sees the GPU: all other tests say the same on every machine."""
+    if not config.option.markexpr.startswith("gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU: `pytest -m gpu` where there is one, `python tools/rehearse.py` where not")
 
 
 @pytest.fixture

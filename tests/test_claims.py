@@ -38,9 +38,9 @@ def test_a_claim_that_does_not_hold_raises_with_its_sentence(holds, capsys):
 
 
 @pytest.mark.parametrize("holds", [
-    1, 0, 1.0, 0.0, None, "yes", "", [True], (True,), {"holds": True}, object(), lambda: True, np.float64(1), np.int64(1),
-    np.array([1]), np.array([True, True]), np.array([], dtype=bool), torch.tensor(1.0), torch.tensor([1]), torch.ones(3),
-    torch.tensor([True, True]), torch.tensor([], dtype=torch.bool), torch.zeros(2, 0),
+    1, 0, 1.0, 0.0, None, "yes", "", [True], (True,), {"holds": True}, object(), lambda: True, np.float64(1),
+    np.int64(1), np.array([1]), np.array([True, True]), np.array([], dtype=bool), torch.tensor(1.0), torch.tensor([1]),
+    torch.ones(3), torch.tensor([True, True]), torch.tensor([], dtype=torch.bool), torch.zeros(2, 0),
 ], ids=kind)
 def test_what_is_no_truth_value_is_refused(holds, capsys):
     with pytest.raises(TypeError, match=f"claim {ID}: expected one truth value .* got"):
@@ -48,7 +48,8 @@ def test_what_is_no_truth_value_is_refused(holds, capsys):
     assert capsys.readouterr().out == ""
 
 
-@given(st.one_of(st.floats(), st.integers(), st.text(), st.lists(st.booleans()), st.dictionaries(st.text(), st.booleans())))
+@given(st.one_of(st.floats(), st.integers(), st.text(), st.lists(st.booleans()),
+                 st.dictionaries(st.text(), st.booleans())))
 def test_nothing_passes_by_truthiness(holds):
     with pytest.raises(TypeError):
         claim(ID, holds)
@@ -94,7 +95,9 @@ def test_every_claim_has_a_kind():
     assert set(kinds()) == set(claims()) and set(kinds().values()) == {"exact", "empirical"}
 
 
-@pytest.mark.parametrize("effect", [0.2, np.float32(0.2), torch.tensor(0.2), torch.tensor([[0.2]]), 1, {"one": 0.2, "two": 3}], ids=kind)
+@pytest.mark.parametrize("effect", [
+    0.2, np.float32(0.2), torch.tensor(0.2), torch.tensor([[0.2]]), 1, {"one": 0.2, "two": 3},
+], ids=kind)
 def test_a_measured_claim_brings_an_effect_and_a_control_that_fails(effect, capsys):
     null = {name: -1.0 for name in effect} if isinstance(effect, dict) else -1.0
     claim(MEASURED, True, effect=effect, control={"nothing": null})
@@ -102,9 +105,10 @@ def test_a_measured_claim_brings_an_effect_and_a_control_that_fails(effect, caps
 
 
 def test_a_control_fails_where_one_of_its_numbers_does():
-    claim(MEASURED, True, effect={"one": 1, "two": 1}, control={"half": {"one": 5, "two": 0}})
+    effect, half = {"one": 1, "two": 1}, {"one": 5, "two": 0}
+    claim(MEASURED, True, effect=effect, control={"half": half})
     with pytest.raises(ClaimError, match=f"claim {MEASURED}: its control passes as well, whole"):
-        claim(MEASURED, True, effect={"one": 1, "two": 1}, control={"half": {"one": 5, "two": 0}, "whole": {"one": 1, "two": 1}})
+        claim(MEASURED, True, effect=effect, control={"half": half, "whole": effect})
 
 
 @pytest.mark.parametrize("given, error, said", [
@@ -112,7 +116,8 @@ def test_a_control_fails_where_one_of_its_numbers_does():
     ({"effect": 1.0}, ValueError, "got an effect"),
     ({"control": {"null": -1.0}}, ValueError, "got a control"),
     ({"effect": 1.0, "control": {}}, ValueError, "got an effect"),
-    ({"effect": -1.0, "control": {"null": -1.0}}, ValueError, "above zero exactly where the claim holds, got True and -1"),
+    ({"effect": -1.0, "control": {"null": -1.0}}, ValueError,
+     "above zero exactly where the claim holds, got True and -1"),
     ({"effect": 0.0, "control": {"null": -1.0}}, ValueError, "above zero exactly where the claim holds"),
     ({"effect": float("nan"), "control": {"null": -1.0}}, ValueError, "effect: expected a finite number, got nan"),
     ({"effect": 1.0, "control": {"null": float("-inf")}}, ValueError, "control 'null': expected a finite number"),
@@ -120,7 +125,8 @@ def test_a_control_fails_where_one_of_its_numbers_does():
     ({"effect": "much", "control": {"null": -1.0}}, TypeError, "effect: expected one number, got str"),
     ({"effect": torch.ones(2), "control": {"null": -1.0}}, TypeError, r"got Tensor of torch.float32, shape \(2,\)"),
     ({"effect": 1.0, "control": {"null": False}}, TypeError, "control 'null': expected one number, got bool"),
-    ({"effect": {"one": 1.0}, "control": {"null": -1.0}}, ValueError, "to measure what the effect does, one, got one number"),
+    ({"effect": {"one": 1.0}, "control": {"null": -1.0}}, ValueError,
+     "to measure what the effect does, one, got one number"),
 ])
 def test_an_unsound_trial_is_refused(given, error, said, capsys):
     with pytest.raises(error, match=said):
@@ -132,7 +138,8 @@ def test_a_claim_that_does_not_hold_can_be_marked_and_the_run_goes_on(monkeypatc
     monkeypatch.setenv("MEDLEARN_MARK_CLAIMS", "1")
     claim(MEASURED, False, effect=-0.25, control={"nothing": -1})
     said = capsys.readouterr().out
-    assert said.startswith(f"Claim {MEASURED} DOES NOT HOLD HERE: {claims()[MEASURED]}\n  effect: -0.25\n  control, nothing: -1\n  machine: ")
+    assert said.startswith(f"Claim {MEASURED} DOES NOT HOLD HERE: {claims()[MEASURED]}\n"
+                           "  effect: -0.25\n  control, nothing: -1\n  machine: ")
     claim(MEASURED, True, effect=0.25, control={"nothing": 1})
     assert "DOES NOT HOLD HERE" in (said := capsys.readouterr().out) and "nothing: +1 (passes, and must not)" in said
 
@@ -147,8 +154,10 @@ def test_a_study_finds_claims_and_records_in_the_log(monkeypatch, tmp_path):
         {"record": "tasks.volume-ml", "value": 8.5}]
 
 
-@pytest.mark.parametrize("name, value, error", [("volume", 1.0, ValueError), ("Tasks.volume", 1.0, ValueError), ("tasks.v", None, TypeError),
-                                                ("tasks.v", float("inf"), ValueError), ("tasks.v", True, TypeError)])
+@pytest.mark.parametrize("name, value, error", [
+    ("volume", 1.0, ValueError), ("Tasks.volume", 1.0, ValueError), ("tasks.v", None, TypeError),
+    ("tasks.v", float("inf"), ValueError), ("tasks.v", True, TypeError),
+])
 def test_what_cannot_be_recorded_is_refused(name, value, error):
     with pytest.raises(error, match="record"):
         record(name, value)

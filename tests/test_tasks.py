@@ -265,8 +265,10 @@ def test_a_map_that_is_no_map_of_classes_is_refused(refused):
             make(torch.ones(1, 1, 3, 3, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("take", [connected_components, InstanceSet.from_semantic, lambda x: InstanceSet.from_map(x, x),
-                                  lambda x: region_measures(x, np.eye(4))], ids=["components", "semantic", "map", "regions"])
+@pytest.mark.parametrize("take", [
+    connected_components, InstanceSet.from_semantic, lambda x: InstanceSet.from_map(x, x),
+    lambda x: region_measures(x, np.eye(4)),
+], ids=["components", "semantic", "map", "regions"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64], ids=lambda dtype: dtype.__name__)
 def test_unsigned_maps_as_other_tools_write_them_are_refused_with_what_to_do(take, dtype, refused):
     labels = torch.from_numpy(np.eye(8, dtype=dtype))
@@ -361,7 +363,7 @@ def test_a_map_that_cannot_be_measured_is_refused(refused):
         region_measures(torch.ones(1, 2, 2, 2, dtype=torch.int64), np.eye(4))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_the_gpu_gives_the_same():
     labels = random_labels(1, dim=3)
     things = InstanceSet.from_semantic(labels.cuda())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from chapters import ROOT, repository
 from execute import cache_path, unheld, unshown
+from leaks import in_pages
 
 
 def digest(root: Path = ROOT) -> str:
@@ -52,6 +53,9 @@ def build(root: Path = ROOT) -> int:
     if status:
         print("\nThe pages have errors or warnings: see above.", file=sys.stderr)
         return status
+    if shown := in_pages(stamp.parent, root):
+        print("\nThe pages show what they may not, and are not to be published:\n" + "\n".join(shown), file=sys.stderr)
+        return 1
     stamp.write_text(now)
     print(f"  ok     {time.perf_counter() - start:6.1f} s")
     return warn_of_claims(root)

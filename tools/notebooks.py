@@ -22,6 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from chapters import ROOT, Cell, Repository, cells, chapters, home, name_of, repository
 from execute import executed
 from exercises import SOLUTION, stub, unanswered, unsolved
+from leaks import in_notebook
 from lint import UNCHECKED, claim_problems, problems
 from markup import Translator
 from references import References
@@ -122,8 +123,9 @@ def outputs_of(cell: NotebookNode) -> list[NotebookNode]:
 
 def output_problems(chapter: Path, run: NotebookNode, root: Path) -> list[str]:
     """What a chapter's run left that no notebook should hold, or that no second run would give again."""
-    where, found, number = chapter.relative_to(root).as_posix(), [], 0
-    for cell, ran in zip(cells(chapter), run.cells, strict=True):
+    where, every, number = chapter.relative_to(root).as_posix(), cells(chapter), 0
+    found = [f"{where}:{every[index].line}: {text}" for index, text in in_notebook(run, root)]
+    for cell, ran in zip(every, run.cells, strict=True):
         if cell.kind != "code":
             continue
         number += 1

@@ -23,7 +23,7 @@ class Grid:
     Shapes: `shape (*S)`, two or three axes; `affine (4, 4)`. Units: mm, in RAS: to the patient's right, front and top.
     Of a slice `(x, y)` the affine's third column is its normal, as long as the slice is thick, so that pixels have a
     volume. A grid without a voxel is one. Wherever a spacing is asked for, a grid will do.
-    Errors: TypeError and ValueError for a shape or an affine that cannot be. Source: the NIfTI-1 sform. Chapter 5.
+    Errors: TypeError and ValueError for a shape or an affine that cannot be. Source: the NIfTI-1 sform. Chapter 7.
 
     >>> grid = Grid((64, 64, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
     >>> grid.spacing_mm, round(grid.voxel_ml, 3), grid.orientation
@@ -126,7 +126,7 @@ def spacing_from_affine(affine: np.ndarray | Tensor) -> tuple[float, float, floa
     r"""The voxel's edges, $s_i = |A e_i|$: the lengths of the affine's three columns.
 
     Shapes: `affine (4, 4)`. Units: mm. Of a 2D slice the first two are the pixel's, the third is the slice's thickness.
-    Errors: ValueError for another shape, for what is not finite or has no inverse, and for shear. Chapter 5.
+    Errors: ValueError for another shape, for what is not finite or has no inverse, and for shear. Chapter 7.
 
     >>> spacing_from_affine(np.diag([2.0, 2.0, 5.0, 1.0]))
     (2.0, 2.0, 5.0)

@@ -1,13 +1,26 @@
 """Where scans come from: the MNI152 brain that ships with the package, and the cohort made from it (chapter 1);
-phantoms whose truth is a formula (chapters 9 and 11)."""
+phantoms whose truth is a formula (chapters 11 and 13); and the reader's own: files, folders, patches, augmentation."""
+from medlearn.data.augment import (Augmented, BiasField, Flip, Intensity, LowDose, RicianNoise, Speckle, Standardise,
+                                   Warp, augment_batch)
 from medlearn.data.brain import TISSUES, Brain, load_mni152
+from medlearn.data.cache import ArrayCache, Entry
 from medlearn.data.cohort import BrainCohort, Protocol
+from medlearn.data.files import Report, read_volume, write_volume
+from medlearn.data.folder import Case, Folder, folds_by_patient, read_folder, write_folder
 from medlearn.data.lesions import LESIONS, NO_LESIONS, LesionSpec
+from medlearn.data.patches import Patches
 from medlearn.data.phantoms import Ellipses, cysts, random_ellipses, scatterers, shepp_logan
+from medlearn.data.resampling import resample, resample_labels, resized_grid, respaced_grid
 from medlearn.data.samples import as_samples
 from medlearn.data.scan import Scan, standardise
+from medlearn.data.volumes import Stored, Volume, check_same_grid, crop, pad, reorient, to_ras
+from medlearn.data.windows import WINDOWS_HU, hu_window
 
 __all__ = [
-    "LESIONS", "NO_LESIONS", "TISSUES", "Brain", "BrainCohort", "Ellipses", "LesionSpec", "Protocol", "Scan",
-    "as_samples", "cysts", "load_mni152", "random_ellipses", "scatterers", "shepp_logan", "standardise",
+    "LESIONS", "NO_LESIONS", "TISSUES", "WINDOWS_HU", "ArrayCache", "Augmented", "BiasField", "Brain", "BrainCohort",
+    "Case", "Ellipses", "Entry", "Flip", "Folder", "Intensity", "LesionSpec", "LowDose", "Patches", "Protocol",
+    "Report", "RicianNoise", "Scan", "Speckle", "Standardise", "Stored", "Volume", "Warp", "as_samples",
+    "augment_batch", "check_same_grid", "crop", "cysts", "folds_by_patient", "hu_window", "load_mni152", "pad",
+    "random_ellipses", "read_folder", "read_volume", "reorient", "resample", "resample_labels", "resized_grid",
+    "respaced_grid", "scatterers", "shepp_logan", "standardise", "to_ras", "write_folder", "write_volume",
 ]

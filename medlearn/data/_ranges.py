@@ -26,5 +26,6 @@ def _in_order(name: str, value: Sequence[Any], check: Callable[[Any], float]) ->
 
 
 def check_length(name: str, value: Sequence[Any], length: int) -> None:
+    """Refuses anything but a row of so many values."""
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != length:
         raise ValueError(f"{name}: expected {length} numbers, got {value!r}")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medlearn.base.grid import as_affine
+from medlearn.base.validation import Number
 from medlearn.data.scan import Scan, check_grid, grid_affine, grid_axes
 
 TISSUES = ("background", "CSF", "grey matter", "white matter")
@@ -20,11 +21,15 @@ TISSUES = ("background", "CSF", "grey matter", "white matter")
 
 @dataclass(frozen=True, eq=False)
 class Brain:
-    r"""A T1-weighted scan with a probability for each tissue, $p_\mathrm{CSF} + p_\mathrm{grey} + p_\mathrm{white} \le 1$.
+    r"""A T1-weighted scan with the probability of each tissue in each voxel; their sum is at most 1.
 
     Shapes: `t1`, `csf`, `grey`, `white` and `labels` are `(X, Y, Z)`, axes to the right, front and top;
     `affine (4, 4)` takes voxel indices to mm. Units: 1 mm voxels; `t1` as stored, 0..255; probabilities 0..1.
     `labels` is the most probable of `TISSUES`: 0 background, 1 CSF, 2 grey matter, 3 white matter. Chapter 1.
+
+    >>> scan = load_mni152().on_grid(64, z_mm=[0.0, 20.0])
+    >>> scan.image.shape, scan.lesion.any().item()
+    (torch.Size([2, 1, 64, 64]), False)
     """
 
     t1: Float[Tensor, "x y z"]
@@ -40,7 +45,7 @@ class Brain:
         return self.t1[self.white > 0.95].mean().item()
 
     def on_grid(self, size: int | np.integer, *, dim: int | np.integer = 2,
-                z_mm: float | np.number | Sequence[float] | np.ndarray | None = None) -> Scan:
+                z_mm: Number | Sequence[float] | np.ndarray | None = None) -> Scan:
         r"""The real, undeformed brain on the grid of `BrainCohort`: what a network is tested on and never trained on.
 
         Shapes: `size` voxels along each of `dim` axes, 2 or 3; one image for each `z_mm` (2D), or one volume (3D).
@@ -55,15 +60,15 @@ class Brain:
         levels = np.atleast_1d(np.asarray(10.0 if z_mm is None else z_mm))
         if levels.ndim != 1 or levels.dtype.kind not in "iuf" or not np.isfinite(levels).all():
             raise ValueError(f"z_mm: expected a height in mm, or several, got {z_mm!r}")
-        levels = [None] if dim == 3 else levels
-        points = torch.empty(len(levels), 3, *[size] * dim)
-        for point, z in zip(points, levels):
+        heights: list[float | None] = [None] if dim == 3 else levels.tolist()
+        points = torch.empty(len(heights), 3, *[size] * dim)
+        for point, z in zip(points, heights):
             grid = np.stack(np.meshgrid(*grid_axes(size, dim, z), indexing="ij"))
             point.copy_(torch.from_numpy(grid.reshape(point.shape)))
-        affine = torch.from_numpy(np.array([grid_affine(size, dim, z) for z in levels]).reshape(-1, 4, 4))
+        affine = torch.from_numpy(np.array([grid_affine(size, dim, z) for z in heights]).reshape(-1, 4, 4))
         t1 = sample((self.t1 / self.white_level)[None], self.affine, points)
         probability = sample(self.probabilities, self.affine, points)
-        nothing = torch.zeros(len(levels), *[size] * dim, dtype=torch.int64)
+        nothing = torch.zeros(len(heights), *[size] * dim, dtype=torch.int64)
         return Scan(t1, most_probable(probability), nothing, nothing.clone(), affine)
 
     @cached_property
@@ -74,17 +79,21 @@ class Brain:
 
 @lru_cache(maxsize=1)
 def load_mni152() -> Brain:
-    r"""The MNI ICBM152 2009a symmetric brain: the average of 152 adults' scans, with $p_\mathrm{CSF} = 1 - p_\mathrm{grey} - p_\mathrm{white}$ in the brain.
+    r"""The MNI ICBM152 2009a symmetric brain, the average of 152 adults' scans, with its tissue maps.
 
     Shapes: 197 x 233 x 189, RAS. Units: 1 mm voxels, millimetres of MNI space.
     The package ships the T1-weighted scan without its skull and the probability maps of grey and white matter (stored
-    as probability x 255). CSF is derived: inside the brain, which is where T1 > 0, it is what is neither grey nor
-    white. Outside, what is neither is background.
+    as probability x 255). CSF is derived: inside the brain, which is where T1 > 0,
+    $p_\mathrm{CSF} = 1 - p_\mathrm{grey} - p_\mathrm{white}$. Outside, this share is background.
     As most probable tissue the labels hold 160 ml of CSF, 1091 ml of grey and 636 ml of white matter, 1887 ml in all:
     a large brain, which MNI space is known for. It is an average, not one person: the cortex is smooth.
     The result is read once and shared; do not write into it.
     Errors: ValueError if the files are not a 1 mm RAS grid. Source: Fonov et al., NeuroImage 54 (2011) 313,
     doi:10.1016/j.neuroimage.2010.07.033. Chapter 1.
+
+    >>> brain = load_mni152()
+    >>> brain.t1.shape, [round((brain.labels == k).sum().item() / 1000) for k in (1, 2, 3)]
+    (torch.Size([197, 233, 189]), [160, 1091, 636])
     """
     import nibabel as nib
 
@@ -92,7 +101,7 @@ def load_mni152() -> Brain:
     arrays = {}
     for name in ("t1", "gm", "wm"):
         with as_file(folder / f"{name}.nii.gz") as path:
-            image = nib.load(path)
+            image = nib.Nifti1Image.from_filename(path)
             arrays[name] = torch.from_numpy(np.asanyarray(image.dataobj).astype(np.float32))
     affine = as_affine(image.affine)
     if not np.array_equal(affine[:3, :3], np.eye(3)):

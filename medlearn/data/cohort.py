@@ -1,4 +1,4 @@
-r"""A cohort without end: subject i of seed s is a function of (s, i), with its labels exact."""
+r"""A cohort of as many subjects as are asked for: subject i of seed s is a function of (s, i), its labels exact."""
 from __future__ import annotations
 
 import math
@@ -35,7 +35,7 @@ CHUNK_VOXELS = 2 ** 20      # made at a time, which bounds the memory and stays 
 ROOM_SIZE = {2: 80, 3: 52}  # grid of the places where a lesion may be centred: every 2.6 mm, and every 4 mm
 SHALLOWEST_MM = 2.0         # such a place lies at least this deep in the white matter
 DEPTH_MM = 2                # spacing of the map of depths
-LARGEST = {"bias": LARGEST_BIAS, "noise": 100.0}    # with more, the noise is all there is
+LARGEST = {"bias": LARGEST_BIAS, "noise": 100.0}    # with more, nothing but noise is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,13 @@ class Protocol:
 
     `tr_ms`, `te_ms`, `flip_deg` of the spoiled gradient echo; `bias`, the standard deviation of the logarithm of the
     coil's sensitivity; `noise`, the standard deviation in each channel as a share of white matter's signal.
-    Errors: ValueError for a range that is not one, a bias above 2, noise above 100, and as `medlearn.physics.mri`.
-    Chapter 10.
+    Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees; `bias` and `noise` have none.
+    Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, and as
+    `medlearn.physics.mri`. Chapter 12.
+
+    >>> scan = BrainCohort(size=64, protocol=Protocol(noise=(0.08, 0.08))).batch([0])
+    >>> round(scan.image[0, 0, :8].mean().item(), 2)            # of air: 0.08 sqrt(pi / 2)
+    0.1
     """
 
     tr_ms: tuple[float, float] = (15.0, 25.0)
@@ -61,33 +66,42 @@ class Protocol:
             spoiled_gradient_echo(1.0, t1_ms=1000.0, t2star_ms=50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class BrainCohort:
     r"""Patients made from the MNI152 brain, as many as are asked for, never the template itself.
 
     A subject is a smooth random deformation of the template, the signal equation's contrast with its own relaxation
-    times and protocol, lesions, bias field and Rician noise. `size` voxels along each of `dim` axes of a field of view
-    of 208 mm; a 2D subject is one axial slice at a height of 0 to 40 mm. The same subject has the same anatomy
-    and the same scanner whatever its lesions are, and the same lesions, up to the voxels, whatever the size.
+    times and `protocol`, `lesions`, bias field and Rician noise. The same subject has the same anatomy and the same
+    scanner whatever its lesions are, and the same lesions, up to the voxels, whatever the size.
+    Shapes: `size` voxels along each of `dim` axes, 2 or 3. Units: a field of view of 208 mm; a 2D subject is one axial
+    slice at a height of 0 to 40 mm. Another `seed` makes other patients.
     Errors: ValueError for a seed below 0, another `dim` or a `size` below 32.
     Source: T1 and T2* of grey and white matter at 3 T as of Wansapura et al. 1999, JMRI 9:531,
     doi:10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L; those of the lesions are chosen, long as in
     chronic plaques and tumours. Chapter 1.
+
+    >>> cohort = BrainCohort(seed=7, size=32)
+    >>> scan = cohort.batch(range(3))
+    >>> scan.image.shape, torch.equal(scan[2].image, cohort.batch([2]).image)
+    (torch.Size([3, 1, 32, 32]), True)
     """
 
-    seed: int | np.integer = 0
-    size: int | np.integer = 128
-    dim: int | np.integer = 2
-    lesions: LesionSpec = LesionSpec()
-    protocol: Protocol = Protocol()
+    seed: int
+    size: int
+    dim: int
+    lesions: LesionSpec
+    protocol: Protocol
 
-    def __post_init__(self):
-        size, dim = check_grid(self.size, self.dim)
-        for name, value in {"seed": check_whole("seed", self.seed), "size": size, "dim": dim}.items():
+    def __init__(self, *, seed: int | np.integer = 0, size: int | np.integer = 128, dim: int | np.integer = 2,
+                 lesions: LesionSpec = LesionSpec(), protocol: Protocol = Protocol()) -> None:
+        size, dim = check_grid(size, dim)
+        for name, value in {"seed": check_whole("seed", seed), "size": size, "dim": dim, "lesions": lesions,
+                            "protocol": protocol}.items():
             object.__setattr__(self, name, value)
 
-    def batch(self, indices: Iterable[int | np.integer] | np.ndarray | Tensor, device: torch.device | str | None = None) -> Scan:
-        r"""The subjects of these numbers, in this order.
+    def batch(self, indices: Iterable[int | np.integer] | np.ndarray | Tensor,
+              device: torch.device | str | None = None) -> Scan:
+        r"""The subjects of these numbers, the `indices`, in this order, made on the `device`, the CPU when left out.
 
         Shapes: as `Scan`; a subject is the same bit for bit in every batch, and on another device up to rounding.
         No number gives an empty scan. Errors: ValueError for a number below 0, TypeError for anything but a whole
@@ -95,13 +109,13 @@ class BrainCohort:
         """
         if isinstance(indices, str) or not isinstance(indices, Iterable):
             raise TypeError(f"indices: expected whole numbers in a row, got {kind_of(indices)}")
-        indices = indices.tolist() if isinstance(indices, (np.ndarray, Tensor)) else indices
-        indices = [check_whole("indices", i) for i in indices]
+        listed = indices.tolist() if isinstance(indices, (np.ndarray, Tensor)) else indices
+        subjects = [check_whole("indices", i) for i in listed]
         device = torch.device(device or "cpu")
         # Apple's GPU cannot interpolate in 3D
         maker = torch.device("cpu") if device.type == "mps" else device
         step = max(1, CHUNK_VOXELS // self.size ** self.dim)
-        chunks = [self._chunk(indices[n:n + step], maker) for n in range(0, len(indices) or 1, step)]
+        chunks = [self._chunk(subjects[n:n + step], maker) for n in range(0, len(subjects) or 1, step)]
         whole = Scan(*(torch.cat([getattr(chunk, field.name) for chunk in chunks]) for field in fields(Scan)))
         return whole.to(device)
 
@@ -115,17 +129,17 @@ class BrainCohort:
         values = sample(_template(device), load_mni152().affine, points)
         t1, probability = values[:, 0], values[:, 1:]
         tissue = most_probable(probability)
-        lesions = draw([s.lesions for s in subjects], tuple(_float32(axis, device) for axis in (x, y, z)), tissue,
-                       self.lesions.prevalence_of_the_ill, [s.rounding for s in subjects])
+        axes = _float32(x, device), _float32(y, device), _float32(z, device)
+        lesions = draw([s.lesions for s in subjects], axes, tissue, self.lesions.prevalence_of_the_ill,
+                       [s.rounding for s in subjects])
         signal = _float32([s.signal for s in subjects], device).reshape(-1, 5, *[1] * self.dim)
         image = _contrast(t1, probability, lesions, signal)[:, None]
         image = image * bias_field((len(subjects), *image.shape[2:]), _float32([s.bias for s in subjects], device),
                                    generator=[s.coil for s in subjects], device=device)
         image = rician_noise(image, _float32([s.noise for s in subjects], device),
                              generator=[s.thermal for s in subjects])
-        affine = [grid_affine(self.size, self.dim, s.z_mm) for s in subjects]
-        affine = torch.from_numpy(np.array(affine).reshape(-1, 4, 4)).to(device)
-        return Scan(image, tissue, lesions.lesion, lesions.instance, affine)
+        affine = np.array([grid_affine(self.size, self.dim, s.z_mm) for s in subjects]).reshape(-1, 4, 4)
+        return Scan(image, tissue, lesions.lesion, lesions.instance, torch.from_numpy(affine).to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +159,8 @@ class _Subject:
     @staticmethod
     def draw(cohort: BrainCohort, index: int) -> _Subject:
         # a stream for each purpose: other lesions leave the anatomy and the scanner as they were
-        anatomy, scanner, disease, electronics = np.random.SeedSequence([cohort.seed, index]).spawn(4)
-        anatomy, scanner, disease = map(np.random.default_rng, (anatomy, scanner, disease))
+        *streams, electronics = np.random.SeedSequence([cohort.seed, index]).spawn(4)
+        anatomy, scanner, disease = map(np.random.default_rng, streams)
         coil, thermal = (Generator().manual_seed(int(seed)) for seed in electronics.generate_state(2, np.uint64))
 
         z_mm = anatomy.uniform(*SLICE_MM) if cohort.dim == 2 else None
@@ -164,13 +178,13 @@ def _room(deformation: Deformation, z_mm: float | None, rng: np.random.Generator
     """The subject's deep white matter. It is looked up on the CPU, so that every device gets the same places."""
     dim = 3 if z_mm is None else 2
     spacing = FIELD_OF_VIEW_MM / ROOM_SIZE[dim]
-    axes = grid_axes(ROOM_SIZE[dim], dim, z_mm)
-    axes = tuple(axis + rng.uniform(-0.5, 0.5) * spacing * (d < dim) for d, axis in enumerate(axes))
+    x, y, z = (axis + rng.uniform(-0.5, 0.5) * spacing * (d < dim)
+               for d, axis in enumerate(grid_axes(ROOM_SIZE[dim], dim, z_mm)))
     affine, depth = _white_depth()
-    index = np.rint((deformation(axes).reshape(3, -1).T - affine[:3, 3]) / DEPTH_MM).astype(int)
+    index = np.rint((deformation((x, y, z)).reshape(3, -1).T - affine[:3, 3]) / DEPTH_MM).astype(int)
     depth = depth[tuple(index.clip(0, np.array(depth.shape) - 1).T)]
     deep = depth >= SHALLOWEST_MM
-    return Room(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)[deep], depth[deep])
+    return Room(np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).reshape(-1, 3)[deep], depth[deep])
 
 
 def _contrast(t1: Float[Tensor, "b *s"], probability: Float[Tensor, "b 3 *s"], lesions: Drawn,

@@ -21,8 +21,8 @@ SHIFT_MM = 1.5
 class Deformation:
     r"""Where a subject's point lies in the template: $T(p) = c + A (p - c) + t + \sum_k a_k \prod_d \sin(\pi k_d s_d)$.
 
-    $c$ is the centre of the field of view and $s$ the point's place in it, 0 to 1 along each axis: the waves come to
-    rest at its border, so that they push no head out of it.
+    $c$ is the centre of the field of view and $s$ the point's place in it, 0 to 1 along each axis: the waves are 0 at
+    its border, so that no head is pushed out of it.
     Shapes: `linear (3, 3)`, `shift (3,)`, `waves (3, 4, 4, 4)`. Units: mm. Chapter 1.
     """
 
@@ -64,10 +64,10 @@ def displace(deformations: Sequence[Deformation], axes: tuple[np.ndarray, np.nda
     """
     x, y, z = axes
     heights = np.broadcast_to(z, (len(deformations), z.shape[-1]))
-    sheets = np.array([one.sheets(y, z) for one, z in zip(deformations, heights)])
-    sheets = sheets.reshape(-1, 3, 2 + WAVES, 1, len(y), z.shape[-1])
-    sheets, along_x = (torch.as_tensor(value, dtype=torch.float32, device=device) for value in (sheets, _basis(x, 0)))
-    # multiplications and additions alone: a subject is the same, bit for bit, in every company
+    factors = np.array([one.sheets(y, z) for one, z in zip(deformations, heights)])
+    factors = factors.reshape(-1, 3, 2 + WAVES, 1, len(y), z.shape[-1])
+    sheets, along_x = (torch.as_tensor(value, dtype=torch.float32, device=device) for value in (factors, _basis(x, 0)))
+    # only multiplications and additions: a subject is the same, bit for bit, in every batch
     points = sheets[:, :, 0] * along_x[0, :, None, None]
     for n in range(1, 2 + WAVES):
         points += sheets[:, :, n] * along_x[n, :, None, None]

@@ -37,9 +37,14 @@ class LesionSpec:
     nearly the share of plaques that touch another. At 0 none does.
     `prevalence`: the wished share of lesion voxels among all voxels of the grid, air included, as the mean over all
     subjects, those without a lesion included. Lesions are left out and sizes scaled to meet it. None leaves both.
-    Errors: ValueError for shares that do not sum to 1, a range that is not one, a number below 1 (for none at
-    all there is `NO_LESIONS`), a size not in 0..60, `touching` outside 0..1, `prevalence` outside 0..0.02 or wished
+    Errors: ValueError for shares that do not sum to 1, a range whose ends are not in order, a number below 1 (for none
+    at all there is `NO_LESIONS`), a size not in 0..60, `touching` outside 0..1, `prevalence` outside 0..0.02 or wished
     where nobody has a lesion. Chapter 1.
+
+    >>> from medlearn.data import BrainCohort
+    >>> one_mass = LesionSpec(diagnosis=(0.0, 0.0, 1.0), plaques=(1, 1), masses=(1, 1))
+    >>> BrainCohort(size=32, lesions=one_mass).batch(range(3)).diagnosis
+    tensor([2, 2, 2])
     """
 
     diagnosis: tuple[float, float, float] = (0.2, 0.5, 0.3)
@@ -77,7 +82,7 @@ NO_LESIONS = LesionSpec(diagnosis=(1.0, 0.0, 0.0))
 
 @dataclass(frozen=True, eq=False)
 class Blobs:
-    r"""Lesions as star-shaped bodies with the border $\rho(n) = r \, (1 + \sum_{l=2}^{4} a_l P_l(n \cdot v_l))$ in direction n.
+    r"""Star-shaped bodies with the border $\rho(n) = r \, (1 + \sum_{l=2}^{4} a_l P_l(n \cdot v_l))$ in direction n.
 
     Shapes: `kind (n,)` in `LESIONS`; `centre (n, 3)`, `radius (n,)` in mm; `amplitude (n, 3)` and unit vectors
     `axis (n, 3, 3)` of the harmonics. Chapter 1.
@@ -115,8 +120,11 @@ class Room:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Lesions on a grid: class and number of each voxel's lesion as in `Scan`; and, as intensities need it, the class
-    `kind` of the nearest lesion and `depth_mm` below its border, negative outside, -inf far away."""
+    """Lesions on a grid: class and number of each voxel's lesion, as in `Scan`.
+
+    For the intensities, also the class `kind` of the nearest lesion, and `depth_mm` below its border: negative outside,
+    -inf far away.
+    """
 
     lesion: Int64[Tensor, "b *s"]
     instance: Int64[Tensor, "b *s"]
@@ -192,16 +200,17 @@ def _nearest(blobs: Sequence[Blobs], axes: Sequence[Tensor]) -> tuple[Tensor, Te
             torch.as_tensor(value, dtype=torch.float32, device=device)
             for value in (every.centre, every.radius, every.amplitude, every.axis))
         subject = torch.as_tensor(np.repeat(np.arange(batch), [len(b) for b in blobs]), device=device)
-        voxel, valid, offset = subject.reshape(-1, *[1] * dim), True, []
+        voxel, offsets = subject.reshape(-1, *[1] * dim), []
+        valid = torch.ones_like(voxel, dtype=torch.bool)
         for d in range(dim):
             shape = [-1, *(len(steps) if e == d else 1 for e in range(dim))]
             index = ((centre[:, d] - axes[d][0]) / spacing).round().long()[:, None] + steps
             valid = valid & ((index >= 0) & (index < space[d])).reshape(shape)
             index = index.clamp(0, space[d] - 1)
             voxel = voxel * space[d] + index.reshape(shape)
-            offset.append((axes[d][index] - centre[:, d, None]).reshape(shape))
-        offset += [torch.zeros((), device=device)] * (3 - dim)
-        offset = torch.stack(torch.broadcast_tensors(*offset), dim=-1).flatten(1, -2)
+            offsets.append((axes[d][index] - centre[:, d, None]).reshape(shape))
+        offsets += [torch.zeros((), device=device)] * (3 - dim)
+        offset = torch.stack(torch.broadcast_tensors(*offsets), dim=-1).flatten(1, -2)
         voxel, valid = voxel.flatten(1), valid.flatten(1)
 
         x, y, z = offset.unbind(-1)
@@ -231,8 +240,8 @@ def _draw(spec: LesionSpec, dim: int, rng: np.random.Generator) -> Blobs:
     diagnosis = rng.choice(3, p=np.asarray(spec.diagnosis) / sum(spec.diagnosis))
     if diagnosis == 0:
         return _NOTHING
-    masses = rng.integers(spec.masses[0], spec.masses[1] + 1) if diagnosis == 2 else 0
-    plaques = rng.integers(0 if masses else spec.plaques[0], spec.plaques[1] + 1)
+    masses = int(rng.integers(spec.masses[0], spec.masses[1] + 1)) if diagnosis == 2 else 0
+    plaques = int(rng.integers(0 if masses else spec.plaques[0], spec.plaques[1] + 1))
     kind = np.repeat([MASS, PLAQUE], [masses, plaques])
     low, high = np.array([(0, 0), spec.plaque_mm, spec.mass_mm])[kind].T
     n = len(kind)

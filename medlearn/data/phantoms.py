@@ -1,4 +1,4 @@
-r"""Things whose measurement is known beforehand: ellipses with line integrals, and scatterers (chapters 9, 11)."""
+r"""Things whose measurement is known beforehand: ellipses with line integrals, and scatterers (chapters 11, 13)."""
 from __future__ import annotations
 
 import math
@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 
 from medlearn.base.grid import Grid
 from medlearn.base.random import check_generator
-from medlearn.base.validation import (check_finite, check_float, check_holds, check_number, check_shape, check_tensor,
-                                      check_whole, kind_of)
+from medlearn.base.validation import (Number, check_finite, check_float, check_holds, check_number, check_shape,
+                                      check_tensor, check_whole, kind_of)
 from medlearn.physics.projection import ParallelBeam, pixel_width
 
 WIDTH_MM = 200.0                # of the square in which a phantom lies
@@ -45,7 +45,13 @@ class Ellipses:
     in `shepp_logan` they are attenuation in units of water's, so `MU_WATER_PER_MM` times an image is in 1/mm.
     No ellipse is a phantom of zeros, no phantom an empty batch.
     Errors: TypeError for anything but a float tensor, ValueError for shapes that do not belong together, an axis that
-    is not positive, NaN. Chapter 9.
+    is not positive, NaN. Chapter 11.
+
+    >>> ellipse = Ellipses(torch.ones(1, 1), torch.tensor([[[30.0, 20.0]]]), torch.zeros(1, 1, 2), torch.zeros(1, 1))
+    >>> round(ellipse.image(64, 1.0).sum().item() / (math.pi * 30 * 20), 2)             # its area, pi a b
+    1.0
+    >>> ellipse.line_integrals(ParallelBeam(64, [0.0, 90.0])).amax(-1).round()          # its widths, 2 b and 2 a
+    tensor([[[40., 60.]]])
     """
 
     value: Float[Tensor, "b n"]
@@ -62,13 +68,13 @@ class Ellipses:
             check_finite(name, check_shape(name, part, want, because="to go with the values"))
         check_holds("half_axes_mm", self.half_axes_mm, self.half_axes_mm > 0, expected="lengths above 0")
 
-    def image(self, size: int | np.integer, pixel_mm: float | np.number | Grid, *,
+    def image(self, size: int | np.integer, pixel_mm: Number | Grid, *,
               samples: int | np.integer = 4) -> Float[Tensor, "b 1 n n"]:
         r"""The phantoms on a grid of `size` x `size` pixels, each the mean over `samples` x `samples` points within it.
 
         Shapes: `(B, 1, N, N)`. Units: the values'; `pixel_mm` is the width of a pixel, or the image's `Grid`.
         Errors: ValueError for sizes or samples below 1, a pixel outside 0.001..100 mm, a grid of another size.
-        Chapter 9.
+        Chapter 11.
         """
         size, samples = check_whole("size", size, least=1), check_whole("samples", samples, least=1)
         pixel_mm = pixel_width(pixel_mm, (size, size))
@@ -88,7 +94,7 @@ class Ellipses:
         width of its shadow, $r^2 = a^2 \cos^2(\theta - \phi) + b^2 \sin^2(\theta - \phi)$.
         Shapes: as the beam's sinograms. Units: the values' times mm. Of the thin line through each detector's
         middle.
-        Source: Kak and Slaney 1988, eqs. 3.5 and 3.6, doi:10.1137/1.9780898719277. Chapter 9.
+        Source: Kak and Slaney 1988, eqs. 3.5 and 3.6, doi:10.1137/1.9780898719277. Chapter 11.
         """
         s = beam.detector_mm.to(self.value)
         theta = torch.deg2rad(torch.tensor(beam.angles_deg, dtype=torch.float64)).to(self.value)[:, None]
@@ -100,6 +106,7 @@ class Ellipses:
         return sinogram[:, None]
 
     def to(self, device: torch.device | str) -> Ellipses:
+        """The same phantoms on another `device`."""
         return Ellipses(*(part.to(device) for part in (self.value, self.half_axes_mm, self.centre_mm, self.angle_deg)))
 
     def __len__(self) -> int:
@@ -113,15 +120,19 @@ class Ellipses:
                    [at_grid(place) for place in self.centre_mm[:, i].T], at_grid(torch.deg2rad(self.angle_deg[:, i])))
 
 
-def shepp_logan(width_mm: float | np.number = WIDTH_MM, visible: bool = False) -> Ellipses:
+def shepp_logan(width_mm: Number = WIDTH_MM, visible: bool = False) -> Ellipses:
     r"""The head of Shepp and Logan in a square of this width: skull, brain, ventricles and lesions.
 
     Shapes: one phantom of ten ellipses; x runs to its right, y to its front.
-    Units: attenuation relative to water, so a value v is $1000 (v - 1)$ HU: skull 1000, brain 20, ventricles 0,
-    lesions 30 to 40. `visible` gives Toft's values instead, 0..1 and of no physical meaning, in which all of it can
-    be seen.
+    Units: `width_mm` in mm; attenuation relative to water, so a value v is $1000 (v - 1)$ HU: skull 1000, brain 20,
+    ventricles 0, lesions 30 to 40. `visible` gives Toft's values instead, 0..1 and of no physical meaning, in which all
+    of it can be seen.
     Errors: ValueError for a width outside 1..10000 mm.
-    Source: Shepp and Logan 1974, table 1, doi:10.1109/TNS.1974.6499235; Toft 1996, table B.3. Chapter 9.
+    Source: Shepp and Logan 1974, table 1, doi:10.1109/TNS.1974.6499235; Toft 1996, table B.3. Chapter 11.
+
+    >>> head = shepp_logan().image(64, 200 / 64)
+    >>> head.shape, head.max().item(), round(head[0, 0, 32, 32].item(), 2)          # skull, brain
+    (torch.Size([1, 1, 64, 64]), 2.0, 1.02)
     """
     width_mm = check_number("width_mm", width_mm, least=1, most=10000, unit="mm")
     value, a, b, x, y, angle = torch.tensor(_SHEPP_LOGAN).T
@@ -130,14 +141,18 @@ def shepp_logan(width_mm: float | np.number = WIDTH_MM, visible: bool = False) -
                     torch.stack([x, y], -1)[None] * half, angle[None])
 
 
-def random_ellipses(batch: int | np.integer, inserts: int | np.integer = 8, *, width_mm: float | np.number = WIDTH_MM,
+def random_ellipses(batch: int | np.integer, inserts: int | np.integer = 8, *, width_mm: Number = WIDTH_MM,
                     generator: Generator) -> Ellipses:
     r"""Bodies of water with inserts: what a network may learn from, while `shepp_logan` tests it.
 
     Shapes: `batch` phantoms of a body and `inserts` ellipses within it, which may overlap.
-    Units: attenuation relative to water; the body is 1, inserts add -0.1..0.1, or, one in four, a bone's 0.3..0.8.
+    Units: `width_mm` in mm, of the square in which they lie; attenuation relative to water: the body is 1, inserts add
+    -0.1..0.1, or, one in four, a bone's 0.3..0.8. Drawn from the `generator`, on its device.
     No batch gives none, no insert a body alone.
-    Errors: ValueError for negative numbers, a width outside 1..10000 mm; TypeError without a generator. Chapter 9.
+    Errors: ValueError for negative numbers, a width outside 1..10000 mm; TypeError without a generator. Chapter 11.
+
+    >>> random_ellipses(4, 8, generator=torch.Generator().manual_seed(0)).image(64, 200 / 64).shape
+    torch.Size([4, 1, 64, 64])
     """
     batch, inserts = check_whole("batch", batch), check_whole("inserts", inserts)
     width_mm = check_number("width_mm", width_mm, least=1, most=10000, unit="mm")
@@ -159,15 +174,19 @@ def random_ellipses(batch: int | np.integer, inserts: int | np.integer = 8, *, w
                     torch.cat([torch.zeros_like(body), centre], 1) * half, turn)
 
 
-def cysts(size: int | np.integer, pixel_mm: float | np.number | Grid, *,
+def cysts(size: int | np.integer, pixel_mm: Number | Grid, *,
           levels_db: Sequence[float] | np.ndarray | Tensor = (-math.inf, -12, -6, 6, 12)) -> Float[Tensor, "1 1 n n"]:
     r"""A block of tissue with a column of discs, $10^{L / 20}$ as strong an echo as the tissue: for ultrasound.
 
-    Shapes: `(1, 1, N, N)`; the discs stand along the first axis, in the order of their levels, a third of the height
-    that each has to itself wide. Units: echo amplitude, 1 in the tissue; levels in dB; -inf is a cyst, without any
-    echo. No level gives tissue alone. Errors: ValueError for a size below 1, a pixel outside 0.001..100 mm, a grid of
-    another size, a level of NaN or above 200 dB.
-    Chapter 11.
+    Shapes: `(1, 1, N, N)`, N = `size`. The discs stand along the first axis in the order of `levels_db`, and share its
+    length equally; a disc's radius is a third of its share.
+    Units: echo amplitude, 1 in the tissue; `pixel_mm` is the width of a pixel in mm, or the image's `Grid`; `levels_db`
+    in dB, -inf is a cyst, without any echo. No level gives tissue alone.
+    Errors: ValueError for a size below 1, a pixel outside 0.001..100 mm, a grid of another size, a level of NaN or
+    above 200 dB. Chapter 13.
+
+    >>> cysts(40, 1.0, levels_db=[-math.inf, 20.0])[0, 0, [10, 30], 20]             # the middles of both discs
+    tensor([ 0., 10.])
     """
     size = check_whole("size", size, least=1)
     pixel_mm = pixel_width(pixel_mm, (size, size))
@@ -185,7 +204,7 @@ def cysts(size: int | np.integer, pixel_mm: float | np.number | Grid, *,
     return (1 + discs.image(size, pixel_mm)).clamp_min(0)
 
 
-def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float | np.number, *,
+def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: Number, *,
                generator: Generator) -> Float[Tensor, "b c *s"]:
     r"""The scatterers in a voxel, $\sum_{j=1}^N a_j$, with $N \sim \mathrm{Poisson}(\rho)$ and $a_j$ Gaussian.
 
@@ -193,14 +212,18 @@ def scatterers(echo: Float[Tensor, "b c *s"], per_voxel: float | np.number, *,
     Shapes: `(B, C, *S)` with two or three axes of space, as `echo`. Units: echo amplitude; `per_voxel` is $\rho$.
     With ten or more in a cell of the scanner's resolution speckle is fully developed; with few it is K-distributed.
     Where the echo is 0 there is none. An empty batch gives an empty answer.
-    Drawn on the generator's device, so a CPU generator gives the same scatterers to an image on a GPU.
+    Drawn from the `generator` on its device, so a CPU generator gives the same scatterers to an image on a GPU.
     Errors: TypeError for anything but a float tensor, or without a generator; ValueError for other axes, an echo below
     0 or not finite, a density outside 1e-6..1e6.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; few scatterers, Jakeman and Pusey 1976,
-    doi:10.1109/TAP.1976.1141451. Chapter 11.
+    doi:10.1109/TAP.1976.1141451. Chapter 13.
+
+    >>> tissue = scatterers(torch.full((1, 1, 256, 256), 2.0), 20.0, generator=torch.Generator().manual_seed(0))
+    >>> round(tissue.square().mean().sqrt().item(), 1)
+    2.0
     """
     check_float("echo", echo, shape="(B, C, *S)", least=0,
-                hint="A standardised (z-scored) image is no echo amplitude")
+                hint="A standardised (z-scored) image is not an echo amplitude")
     per_voxel = check_number("per_voxel", per_voxel, least=1e-6, most=1e6)
     sum_of_one = _random(torch.randn, echo.shape, generator)
     number = torch.poisson(torch.full_like(sum_of_one, per_voxel), generator)

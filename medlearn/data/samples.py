@@ -17,7 +17,7 @@ def as_samples(images: np.ndarray | Tensor, labels: np.ndarray | Tensor, *, clas
     `(C, *S)` in float32 and its labels `(*S)` in int64. Units: of the images any, they are gone afterwards, as
     `standardise` says; labels are 0..K-1, K = `classes`. No scan gives no sample, which `fit` refuses.
     Errors: TypeError for labels that are no whole numbers, ValueError for shapes that do not go together, a label
-    outside 0..K-1, and images that `standardise` refuses. Chapter 5.
+    outside 0..K-1, and images that `standardise` refuses. Chapter 7.
 
     >>> images = np.array([[[[0, 100], [100, 0]]]], dtype=np.int16)
     >>> image, label = as_samples(images, images[:, 0] > 50, classes=2)[0]

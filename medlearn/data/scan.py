@@ -35,6 +35,11 @@ class Scan:
     `lesion` 0 none, 1 plaque, 2 mass; `instance` 0 or 1..n without gaps in each image.
     `len(scan)` is B, `scan[2:5]` or `scan[[0, 3]]` is a smaller batch, and so is `scan[2]` (of one).
     Errors: TypeError for another dtype, ValueError when the shapes do not belong together. Chapter 1.
+
+    >>> nothing = torch.zeros(2, 8, 8, dtype=torch.int64)
+    >>> scan = Scan(torch.rand(2, 1, 8, 8), nothing, nothing, nothing, torch.eye(4).expand(2, 4, 4))
+    >>> len(scan[:1]), scan.diagnosis, scan.grids[0].spacing_mm
+    (1, tensor([0, 0]), (1.0, 1.0))
     """
 
     image: Float[Tensor, "b 1 *s"]
@@ -68,7 +73,7 @@ class Scan:
         Shapes: `samples[i]` is an image `(C, *S)` and its labels `(*S)`; where the `target` is the diagnosis, a single
         number. `samples[2:5]` are three of each. Units: none, as of `standardise`.
         No image gives no sample, which `fit` refuses. Errors: ValueError for another target, and as `standardise`.
-        Chapter 5.
+        Chapter 7.
 
         >>> from medlearn.data import BrainCohort
         >>> samples = BrainCohort(size=32).batch(range(4)).samples("lesion")
@@ -80,7 +85,8 @@ class Scan:
         return TensorDataset(standardise(self.image), getattr(self, target))
 
     def to(self, device: torch.device | str) -> Scan:
-        # Apple's GPU knows no double precision, which the affine has elsewhere
+        """The same scan on another `device`."""
+        # Apple's GPU has no double precision, which the affine has elsewhere
         affine = self.affine.float() if torch.device(device).type == "mps" else self.affine
         return Scan(*(part.to(device) for part in (self.image, self.tissue, self.lesion, self.instance, affine)))
 
@@ -90,9 +96,10 @@ class Scan:
     def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> Scan:
         if isinstance(index, np.ndarray):
             index = torch.from_numpy(np.ascontiguousarray(index))
-        several = index.ndim == 1 if isinstance(index, Tensor) else isinstance(index, (slice, list, tuple, range))
-        index = index if several else [operator.index(index)]
-        index = list(index) if isinstance(index, (tuple, range)) else index
+        if isinstance(index, Sequence) and not isinstance(index, str):
+            index = list(index)
+        elif not isinstance(index, slice) and not (isinstance(index, Tensor) and index.ndim == 1):
+            index = [operator.index(index)]
         return Scan(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
@@ -102,8 +109,7 @@ def standardise(image: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
     Shapes: as the `image`. Units: none left, which is why physical noise has to be added before.
     A constant channel becomes zeros, whatever the constant; no image gives none.
     Errors: TypeError for anything but a float tensor; ValueError for other axes than two or three of space, NaN, and
-    for values further apart than 1e15, of which one is no intensity but what a file fills gaps with: put the
-    background's there.
+    for values further apart than 1e15 (some files fill gaps with such a number: put the background's there).
     Chapter 1.
 
     >>> standardise(torch.tensor([[[[1.0, 3.0]], [[7.0, 7.0]]]])).flatten()
@@ -131,7 +137,11 @@ def grid_axes(size: int, dim: int, z_mm: float | None = None) -> tuple[np.ndarra
     spacing = FIELD_OF_VIEW_MM / size
     steps = (np.arange(size) + 0.5) * spacing - FIELD_OF_VIEW_MM / 2
     x, y, z = (centre + steps for centre in CENTRE_MM)
-    return (x, y, z) if dim == 3 else (x, y, np.array([float(z_mm)]))
+    if dim == 3:
+        return x, y, z
+    if z_mm is None:
+        raise ValueError("z_mm: expected the height of the slice in mm, got None")
+    return x, y, np.array([float(z_mm)])
 
 
 def grid_affine(size: int, dim: int, z_mm: float | None = None) -> np.ndarray:
@@ -144,4 +154,5 @@ def grid_affine(size: int, dim: int, z_mm: float | None = None) -> np.ndarray:
 
 
 def check_grid(size: int | np.integer, dim: int | np.integer) -> tuple[int, int]:
+    """Refuses a grid of fewer than 32 voxels along an axis, or of other than two or three axes."""
     return check_whole("size", size, least=SMALLEST_SIZE), check_whole("dim", dim, least=2, most=3)

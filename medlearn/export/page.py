@@ -21,7 +21,7 @@ def quantised(weight: Float[Tensor, "o *k"]) -> tuple[Int8[Tensor, "o *k"], Floa
     Shapes: `weight (O, ...)` to q of its shape and s `(O,)`. Units: s in those of the weight, q in steps of s.
     A channel of zeros has the scale 0, and stays zero. Errors: TypeError for anything but a float tensor; ValueError
     for a tensor without axes, and for NaN or infinity.
-    Source: Jacob et al. 2018, sec. 2.1, doi:10.1109/CVPR.2018.00286. Chapter 5.
+    Source: Jacob et al. 2018, sec. 2.1, doi:10.1109/CVPR.2018.00286. Chapter 7.
 
     >>> q, scale = quantised(torch.tensor([[1.0, -0.5], [0.0, 0.0]]))
     >>> q, (scale * 127).round(decimals=3)
@@ -46,7 +46,7 @@ def page_network(net: UNet) -> dict[str, Any]:
     asks of an image.
     Shapes: one channel in, as of a scan. Units: none.
     Errors: TypeError for anything but a `UNet`; ValueError for one of other dimensions, with residual blocks or deep
-    supervision, with several channels in, or with weights that are NaN. Source: as `quantised`. Chapter 5.
+    supervision, with several channels in, or with weights that are NaN. Source: as `quantised`. Chapter 7.
 
     >>> net = UNet(1, 3, widths=(4, 8))
     >>> page = page_network(net)
@@ -67,7 +67,7 @@ def read_page_network(page: dict[str, Any]) -> nn.Module:
     r"""The network that the page runs, of float32 and with the rounded weights: `folded`, in evaluation.
 
     Shapes, units: as `page_network`. Errors: ValueError where the bytes are not those of a network of these widths.
-    Chapter 5.
+    Chapter 7.
 
     >>> net = UNet(1, 3, widths=(4, 8)).eval()
     >>> again = read_page_network(page_network(net))

@@ -10,32 +10,34 @@ from torch import Tensor
 
 from medlearn.base.labelled import look_at_values
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import INTEGERS, check_finite, check_number, check_shape, check_tensor
+from medlearn.base.validation import INTEGERS, Number, check_finite, check_number, check_shape, check_tensor
 
-ClassNumbers = Float[Tensor, "k"] | np.ndarray | Sequence[float]
+ClassNumbers = Float[Tensor, "k"] | np.ndarray | Sequence[Number]
 
 
 def check_numbers(logits: Tensor, *, clue: Tensor) -> None:
-    """Refuses NaN and +inf. They leave `clue`, a sum over the voxels, not finite; where it is, nobody looks further."""
+    """Refuses NaN and +inf, which make `clue`, a sum over the voxels, infinite or NaN; else there is no search."""
     if look_at_values(clue) and not clue.isfinite().all():
         if (wrong := logits.isnan() | logits.isposinf()).any():
             raise ValueError("logits: expected finite numbers (or -inf for a class ruled out), "
                              f"got {logits[wrong][0].item()}")
 
 
-def counted_logits(logits: Tensor, labels: Tensor, ignore_index: int | None) -> Tensor:
-    """The logits, without NaN and +inf: those under an ignored label become 0, or their gradient would be NaN too."""
+def counted_logits(logits: Tensor, labels: Tensor, ignore_index: int | None, where: Tensor | None) -> Tensor:
+    """The logits, without NaN and +inf: those that do not count become 0, or their gradient would be NaN too."""
     looks = look_at_values(logits)
     if looks and (clue := logits.detach().sum()).isfinite():
         return logits
     if ignore_index is not None:
         logits = logits.masked_fill((labels == ignore_index)[:, None], 0)
+    if where is not None:
+        logits = logits.masked_fill(~where, 0)
     if looks:
         check_numbers(logits, clue=clue)
     return logits
 
 
-def class_numbers(name: str, values: Tensor | np.ndarray | Sequence[float]) -> Tensor:
+def class_numbers(name: str, values: ClassNumbers) -> Tensor:
     """One number of 0 or more for each class, as a tensor."""
     if isinstance(values, Tensor):
         check_tensor(name, values, dtype="integer" if values.dtype in INTEGERS else "float", shape="(K,)")
@@ -45,7 +47,7 @@ def class_numbers(name: str, values: Tensor | np.ndarray | Sequence[float]) -> T
     return torch.tensor([check_number(f"{name}[{k}]", value, least=0) for k, value in enumerate(values)])
 
 
-def class_weights(name: str, weight: Tensor | np.ndarray | Sequence[float] | None, logits: Tensor) -> Tensor | None:
+def class_weights(name: str, weight: ClassNumbers | None, logits: Tensor) -> Tensor | None:
     """One number for each class, where the logits are and at least as precise as float32."""
     if weight is None:
         return None

@@ -9,24 +9,27 @@ from torch import Tensor
 from medlearn.base.labelled import has_values
 from medlearn.base.precision import accumulating
 from medlearn.base.private import graph_is_kept
-from medlearn.losses._inputs import check_numbers
+from medlearn.losses._answers import are_regions, counted_truth, one_hot, probabilities, surprises
+from medlearn.losses._inputs import check_numbers, counted_logits
 
-CPU_BLOCK, GPU_BLOCK = 1 << 16, 1 << 22     # voxels at a time: what stays in a cache; short sums also lose no digits
-LANES = 1024                                # partial sums a class on a GPU, where all voxels would queue for one place
+CPU_BLOCK, GPU_BLOCK = 1 << 16, 1 << 22     # voxels at a time: they fit a cache, and short sums lose no digits
+LANES = 1024                                # partial sums a class on a GPU: additions to one place wait in line
 FAR = 1e-37                                 # below it a float32 probability has lost its digits
 
 
-def soft_sums(logits: Tensor, labels: Tensor, *, ignore_index: int | None = None, squared: bool = False,
-              cross_entropy: bool = False, weight: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def soft_sums(logits: Tensor, labels: Tensor, *, ignore_index: int | None = None, where: Tensor | None = None,
+              squared: bool = False, cross_entropy: bool = False,
+              weight: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""tp $= \sum_v p_k y_k$, fp $= \sum_v p_k - $ tp, fn $= \sum_v y_k - $ tp; and $-\sum_v w_y \ln p_y$ of them all.
 
     Shapes: three times `(B, K)`, and a scalar, which is 0 unless `cross_entropy` asks for it. `squared`: $p_k^2$ in fp.
     """
     if logits.ndim == 2:
-        logits, labels = logits[..., None], labels[:, None]
-    logits, labels = logits.flatten(2), labels.flatten(1)
-    if torch.compiler.is_compiling():
-        return _written_out(logits, labels, ignore_index, squared, cross_entropy, weight)
+        logits, labels, where = logits[..., None], labels[..., None], None if where is None else where[..., None]
+    logits, labels = logits.flatten(2), labels.flatten(2 if are_regions(labels) else 1)
+    if are_regions(labels) or torch.compiler.is_compiling():
+        where = None if where is None else where.flatten(2)
+        return _written_out(logits, labels, ignore_index, where, squared, cross_entropy, weight)
     if weight is not None and weight.requires_grad and torch.is_grad_enabled():
         raise ValueError("weight: expected numbers without a gradient, as weight.detach() is, got requires_grad=True")
     logits, labels = _plain(logits), _plain(labels)
@@ -47,8 +50,8 @@ class _SoftSums(torch.autograd.Function):
     So every class gets $p_k (a_k - s + c\,w_y)$, and the true class $p_y b_y - c\,w_y$ on top: no one-hot tensor. An
     ignored voxel has $p = 0$ and $w = 0$, and nothing of it remains.
 
-    The softmax is an output besides, though nobody outside wants it: through it a derivative of the gradient finds its
-    way back to the logits.
+    The softmax is an output too, though no caller uses it: the gradient is a function of it, so autograd can
+    differentiate the gradient once more only if it knows how the softmax depends on the logits.
     """
 
     @staticmethod
@@ -62,12 +65,12 @@ class _SoftSums(torch.autograd.Function):
         surprise, one = torch.zeros(images, dtype=wide, device=p.device), torch.ones((), dtype=wide, device=p.device)
         for i, v in _blocks(p):
             q = p[i, :, v]
-            y, valid = _true_class(labels[i, v], ignore_index)
+            y, valid = counted_truth(labels[i, v], ignore_index)
             p_y = true_p[i, v]
             torch.gather(q, 1, y[:, None], out=p_y[:, None])
             if cross_entropy:
                 if valid is not None:
-                    p_y.masked_fill_(~valid, 1)         # of surprise 0; NaN would hide who else needs the logits
+                    p_y.masked_fill_(~valid, 1)         # ln 1 = 0; a NaN would hide other voxels from `_log`
                 log_p = _log(p_y, logits[i, :, v], y)
                 surprise[i] -= (log_p if weight is None else log_p * weight.take(y)).sum(1)
             if valid is not None:
@@ -78,7 +81,7 @@ class _SoftSums(torch.autograd.Function):
             true[i].scatter_add_(1, place, one.expand_as(y) if valid is None else valid.to(wide))
             predicted[i] += (q.square() if squared else q).sum(2)
         tp, true = (sums.view(images, classes, lanes).sum(2) for sums in (tp, true))
-        fp = predicted - tp if squared else (predicted - tp).clamp_min(0)       # rounding may leave -1e-7 of it
+        fp = predicted - tp if squared else (predicted - tp).clamp_min(0)       # rounding may make it -1e-7
         return *(out.to(p.dtype) for out in (tp, fp, true - tp, surprise)), p, true_p
 
     @staticmethod
@@ -98,11 +101,11 @@ class _SoftSums(torch.autograd.Function):
         if torch.is_grad_enabled() or d_p is not None or not has_values(b, c):
             dz = _slope(p, labels, a, b, c, d_p, ctx.ignore_index, ctx.squared, weight)
             return dz.to(ctx.dtype), None, None, None, None, None
-        dz = (p.clone() if graph_is_kept() else p).detach()     # p is an output, and knows of its own graph
+        dz = (p.clone() if graph_is_kept() else p).detach()     # p is an output, with a graph of its own
         with torch.autocast(p.device.type, enabled=False):      # it would halve the product below
             for i, v in _blocks(p):
                 q = dz[i, :, v]
-                y, valid = _true_class(labels[i, v], ctx.ignore_index)
+                y, valid = counted_truth(labels[i, v], ctx.ignore_index)
                 on_top = b[i].gather(1, y).mul_(true_p[i, v])
                 slope = 2 * a[i, :, None] * q if ctx.squared else a[i, :, None]
                 pull = c[i, None] if weight is None else c[i, None] * weight.take(y)
@@ -123,31 +126,31 @@ class _SoftSums(torch.autograd.Function):
 
 
 def _slope(p, labels, a, b, c, d_p, ignore_index, squared, weight):
-    """The gradient as its formula stands, to be differentiated, or many at once; `d_p` comes of such a derivative."""
-    y, valid = _true_class(labels, ignore_index)
-    hit = _one_hot(y, p.shape[1], valid).to(p.dtype)
+    """The gradient by its formula in plain PyTorch, which can itself be differentiated; `d_p` comes from doing so."""
+    y, valid = counted_truth(labels, ignore_index)
+    hit = one_hot(y, p.shape[1]).to(p.dtype)
+    hit = hit if valid is None else hit * valid[:, None]
     g = (2 * p if squared else 1) * a[..., None] + hit * b[..., None]
     g = g if d_p is None else g + d_p
     pull = c[:, None, None] if weight is None else (c[:, None] * weight[y])[:, None]
     return p * (g - (p * g).sum(1, keepdim=True)) + pull * (p - hit)
 
 
-def _written_out(logits, labels, ignore_index, squared, cross_entropy, weight):
-    """The same as the formulas stand, for `torch.compile`, which fuses the comparison with the labels into the sums."""
-    y, valid = _true_class(labels, ignore_index)
-    hit = _one_hot(y, logits.shape[1], valid)
-    logits = logits if valid is None else torch.where(valid[:, None], logits, 0)        # NaN would stay in the gradient
-    log_p = logits.log_softmax(1, dtype=accumulating(logits.dtype))
-    p = log_p.exp() if valid is None else torch.where(valid[:, None], log_p.exp(), 0)
-    surprise = p.new_zeros(())
-    if cross_entropy:
-        surprise = torch.where(hit, -log_p if weight is None else -log_p * weight[:, None], 0).sum()
+def _written_out(logits, labels, ignore_index, where, squared, cross_entropy, weight):
+    """The same in plain PyTorch, for regions, and for `torch.compile`, which fuses all of it into the sums."""
+    logits = counted_logits(logits, labels, ignore_index, where)
+    p, hit = probabilities(logits, labels, ignore_index=ignore_index, where=where)
     tp = torch.where(hit, p, 0).sum(2)
-    return tp, (p.square() if squared else p).sum(2) - tp, hit.sum(2) - tp, surprise
+    fp = p.square().sum(2) - tp if squared else torch.where(hit, 0, p).sum(2)
+    total = p.new_zeros(())
+    if cross_entropy:
+        y, valid = counted_truth(labels, ignore_index, where)
+        total = surprises(logits, y, valid=valid, weight=weight).sum()
+    return tp, fp, hit.sum(2) - tp, total
 
 
 def _blocks(p: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Images and voxels, a cache-full at a time: a part of a large image, or several small ones."""
+    """Slices of images and voxels that fit a cache: a part of a large image, or several small ones."""
     images, _, voxels = p.shape
     size = CPU_BLOCK if p.device.type == "cpu" else GPU_BLOCK
     together = max(1, size // max(1, voxels))
@@ -156,21 +159,8 @@ def _blocks(p: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(i, i + together), slice(v, v + size)
 
 
-def _true_class(labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
-    """A class for every voxel to point at, and which of the voxels count (None: all)."""
-    if ignore_index is None:
-        return labels, None
-    valid = labels != ignore_index
-    return labels.masked_fill(~valid, 0), valid
-
-
-def _one_hot(y: Tensor, classes: int, valid: Tensor | None) -> Tensor:
-    hit = y[:, None] == torch.arange(classes, device=y.device)[:, None]
-    return hit if valid is None else hit & valid[:, None]
-
-
 def _lane(y: Tensor, lanes: int) -> Tensor:
-    """Where a voxel is added: its true class, and within that in turn one of the lanes."""
+    """The partial sum to which each voxel is added: of its true class, the lanes take turns."""
     return y if lanes == 1 else y * lanes + torch.arange(y.shape[1], device=y.device) % lanes
 
 
@@ -185,7 +175,7 @@ def _log(p_y: Tensor, logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _plain(x: Tensor) -> Tensor:
-    """Without what a subclass such as MONAI's MetaTensor does at every step."""
+    """A plain tensor of the same data: a subclass such as MONAI's MetaTensor runs its own code at every step."""
     return x if type(x) is Tensor else x.as_subclass(Tensor)
 
 

@@ -1,4 +1,4 @@
-r"""How much each voxel should count, so that the thin gap between two things is learned (chapter 5)."""
+r"""Weights of voxels that make a network learn the thin gap between two things (chapter 7)."""
 from __future__ import annotations
 
 import math
@@ -8,27 +8,30 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from medlearn.base.validation import check_labels, check_number, check_tensor
+from medlearn.base.validation import Number, check_labels, check_number, check_tensor
 
-NEGLIGIBLE = 1e-6               # of w0: where the border's weight has fallen to it, it is 0
+NEGLIGIBLE = 1e-6               # border weights below this part of w0 are set to 0
 
 
-def border_weights(instance: Int64[Tensor, "b *s"], *, w0: float = 10.0, sigma: float = 5.0) -> Float[Tensor, "b *s"]:
+def border_weights(instance: Int64[Tensor, "b *s"], *, w0: Number = 10.0, sigma: Number = 5.0) -> Float[Tensor, "b *s"]:
     r"""$w = w_c + w_0 \, e^{-(d_1 + d_2)^2 / 2 \sigma^2}$, with the distances to the borders of the two nearest things.
 
     Shapes: `instance (B, *S)`, 0 background, else the id of a thing; weights `(B, *S)`, float32, on its device (they
     are computed on the CPU). Multiply them into the loss of each voxel, `cross_entropy(..., reduction="none")`. `w0` is
-    what a voxel on the borders of two things gets besides, `sigma` how far from them it is felt.
-    Units: `sigma` and distances in voxels. A thing's border is as far from a voxel outside of it as its nearest voxel,
-    and from a voxel inside as the nearest that is not of it.
-    $w_c$ balances things and background in each image: a voxel of a class that has n of N voxels weighs N / 2n, so that
-    both have half of the weight, and 1 on average.
+    the extra weight where the borders of two things meet, `sigma` how fast it falls with the distance from them.
+    Units: `sigma` and distances in voxels. From a voxel outside a thing, the distance to its border is that to its
+    nearest voxel; from a voxel inside, that to the nearest voxel outside.
+    $w_c$ balances things and background in each image: where one of the two has n of N voxels, each of them weighs
+    N / 2n, so that both have half of the weight, and the mean is 1.
     With one thing there is no second border, and with none no border: $w = w_c$. An image that is all background, or
     all thing, has $w_c = 1$. An empty batch gives empty weights.
     Errors: TypeError for a map that is not int64; ValueError for another number of axes, a negative id, `w0` below 0, a
     `sigma` that is not positive.
     Source: Ronneberger et al. 2015, eq. 2, doi:10.1007/978-3-319-24574-4_28; the paper leaves open how w_c balances.
-    Chapter 5.
+    Chapter 7.
+
+    >>> [round(w, 1) for w in border_weights(torch.tensor([[[1, 1, 0, 2, 2]]]), sigma=1.0).flatten().tolist()]
+    [0.6, 0.7, 3.9, 0.7, 0.6]
     """
     check_tensor("instance", instance, dtype="int64", shape="(B, *S)")
     check_labels("instance", instance)
@@ -45,7 +48,7 @@ def _balance(inside: np.ndarray) -> np.ndarray | float:
 
 
 def _distance_to_two(ids: np.ndarray, sigma: float) -> np.ndarray:
-    """d1 + d2, infinite where it makes no difference: so each thing is measured in a box a few sigmas wide."""
+    """d1 + d2, measured in a box of a few sigmas around each thing; infinite where the weight would be negligible."""
     from scipy import ndimage
 
     reach = math.ceil(sigma * math.sqrt(-2 * math.log(NEGLIGIBLE)))

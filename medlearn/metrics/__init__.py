@@ -1,4 +1,4 @@
-"""How good an answer is: things found and outlined (chapter 1), overlap and borders (chapter 5)."""
+"""How good an answer is: things found and outlined (chapter 1), overlap and borders (chapter 7)."""
 from medlearn.base.grid import spacing_from_affine
 from medlearn.metrics._summary import Summary, summarise
 from medlearn.metrics.instances import (Detection, PanopticQuality, detection_f1, panoptic_quality,

@@ -20,7 +20,7 @@ class Summary:
     NaN). `infinite` of the counted ones are distances to something that is not there: a miss, or a false alarm. One of
     them makes `mean` infinite, which is true but says little, so `finite_mean` and `finite_std` describe the others;
     quote `infinite` beside them, or the misses are hidden. Where nothing is left to average they are NaN. `finite_std`
-    divides by n - 1, and is NaN for one case. Chapter 5.
+    divides by n - 1, and is NaN for one case. Chapter 7.
 
     >>> Summary(cases=20, infinite=1, undefined=2, finite_mean=3.0, finite_std=1.5)
     3.000 ± 1.500 over 19 of 20 cases, 1 infinite (2 undefined, left out)
@@ -50,7 +50,7 @@ def summarise(values: Float[Tensor, "*n"]) -> Summary:
 
     Shapes: `values` of any. NaN is undefined: it is left out and counted as such; an infinity counts as a case.
     No value gives NaN over 0 cases. Errors: TypeError for anything but a float tensor; ValueError for minus infinity,
-    which no metric is. Chapter 5.
+    which no metric is. Chapter 7.
 
     >>> summarise(torch.tensor([0.9, 0.7, float("nan")]))
     0.800 ± 0.141 over 2 cases (1 undefined, left out)

@@ -1,4 +1,4 @@
-r"""How much two segmentations share: one count of voxels, and the ratios of it (chapter 5)."""
+r"""How much two segmentations share: one count of voxels, and the ratios of it (chapter 7)."""
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -22,7 +22,7 @@ class ConfusionCounts:
     Empty cases: a ratio is NaN only where it asks about voxels that do not exist, and adds nothing to a pool. Truth and
     answer both empty: `dice` and `iou` are NaN, no answer is right or wrong. One of them empty: 0, so that a mean
     cannot drop a miss. `sensitivity` is NaN without a true voxel, `precision` without a marked one, `specificity`
-    where all is true. Chapter 5.
+    where all is true. Chapter 7.
 
     >>> counts = ConfusionCounts(*torch.tensor([[[6]], [[2]], [[2]], [[90]]]))
     >>> counts.dice, counts.iou
@@ -90,7 +90,7 @@ def confusion_counts(prediction: Labels, target: Labels, *, classes: int) -> Con
     Shapes: `prediction` and `target (B, *S)`, tensors or arrays of any integers or of bools; counts `(B, K)` with
     K = `classes`, background included, where the labels are. Units: voxels.
     No voxel or no image gives zeros. Errors: TypeError for what are no integers; ValueError for shapes or devices that
-    do not belong together, fewer than two classes, a label outside 0..K-1. Chapter 5.
+    do not belong together, fewer than two classes, a label outside 0..K-1. Chapter 7.
 
     >>> truth = torch.tensor([[[0, 1], [1, 1]]])
     >>> confusion_counts(truth.new_tensor([[[0, 0], [1, 1]]]), truth, classes=2).foreground().dice
@@ -112,7 +112,7 @@ def volumes_ml(labels: Labels, *, classes: int, spacing_mm: Spacing | Grid) -> F
     Shapes: `labels (B, *S)`, result `(B, K)` in float64, K = `classes`. Units: `spacing_mm` are three numbers in mm,
     for a 2D slice the third is its thickness (`spacing_from_affine` gives them), or a `Grid`; result in ml. A class
     that is absent has 0 ml.
-    Errors: as `confusion_counts`; ValueError for a spacing that is not three numbers above 0. Chapter 5.
+    Errors: as `confusion_counts`; ValueError for a spacing that is not three numbers above 0. Chapter 7.
 
     >>> volumes_ml(torch.ones(1, 10, 10, dtype=torch.int64), classes=2, spacing_mm=(2, 2, 5))
     tensor([[0., 2.]], dtype=torch.float64)

@@ -1,4 +1,4 @@
-r"""How far apart two surfaces are, in mm: measured once, and every metric read from the distances (chapter 5)."""
+r"""How far apart two surfaces are, in mm: measured once, and every metric read from the distances (chapter 7)."""
 from __future__ import annotations
 
 import math
@@ -30,7 +30,7 @@ class SurfaceDistances:
     Shapes: `prediction_to_target_mm` and `prediction_weights (n,)`, `target_to_prediction_mm` and `target_weights
     (m,)`; all are float64 on the CPU. Units: mm; the weights of a side sum to its surface, in voxels or in mm^2 (in 2D
     mm), as `measure` says. A mask without a voxel has no surface: there are no distances from it, and those to it are
-    infinite. Chapter 5.
+    infinite. Chapter 7.
 
     >>> SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1))
     SurfaceDistances(2 elements of the prediction, 1 of the target, at most 3 mm apart)
@@ -74,7 +74,7 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | G
     A mask without a voxel: as `SurfaceDistances` says; each metric states its own value for it.
     Errors: TypeError for masks that are not bool; ValueError for shapes or devices that do not belong together, a
     spacing that is not one number above 0 for each axis, another measure.
-    Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
+    Source: for the area Nikolov et al. 2021, doi:10.2196/26151. Chapter 7.
 
     >>> truth = torch.zeros(8, 8, dtype=torch.bool)
     >>> truth[2:5, 2:5] = True
@@ -98,7 +98,7 @@ def hausdorff(distances: SurfaceDistances) -> float:
 
     `distances` as `surface_distances` gives them. Units: mm. One mask empty: inf, a miss is infinitely far. Both empty:
     NaN, there is nothing to measure.
-    Source: Huttenlocher et al. 1993, eq. 1, doi:10.1109/34.232073. Chapter 5.
+    Source: Huttenlocher et al. 1993, eq. 1, doi:10.1109/34.232073. Chapter 7.
 
     >>> hausdorff(SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1)))
     3.0
@@ -120,7 +120,7 @@ def hausdorff95(distances: SurfaceDistances, *, convention: Convention = "direct
     Percentiles of voxels are interpolated linearly, as NumPy's; that of the area is the smallest distance within
     which 95 % of it lie. One mask empty: inf, where MONAI has NaN and leaves the miss out of its mean. Both empty: NaN.
     Errors: ValueError for another convention.
-    Source: Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z. Chapter 5.
+    Source: Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z. Chapter 7.
 
     >>> distances = SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1))
     >>> round(hausdorff95(distances), 2), round(hausdorff95(distances, convention="pooled"), 2)
@@ -139,7 +139,7 @@ def assd(distances: SurfaceDistances) -> float:
     `distances` as `surface_distances` gives them. Units: mm. Both sides are one pool, as in MONAI's symmetric average,
     so the larger surface counts more (medpy's `assd` averages the two means instead). The weights are 1 a voxel, or
     the area. One mask empty: inf. Both empty: NaN.
-    Source: Heimann et al. 2009, doi:10.1109/TMI.2009.2013851. Chapter 5.
+    Source: Heimann et al. 2009, doi:10.1109/TMI.2009.2013851. Chapter 7.
 
     >>> assd(SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0]), np.ones(2), np.ones(1)))
     1.0
@@ -156,7 +156,7 @@ def nsd(distances: SurfaceDistances, tolerance_mm: Number) -> float:
     in mm. A distance that equals it, to a millionth of it, is within it: headers hold their spacing in float32.
     One mask empty: 0. Both empty: NaN.
     Errors: TypeError for anything but a number; ValueError for a tolerance that is not finite or below 0.
-    Source: Nikolov et al. 2021, doi:10.2196/26151. Chapter 5.
+    Source: Nikolov et al. 2021, doi:10.2196/26151. Chapter 7.
 
     >>> nsd(SurfaceDistances(np.array([0.0, 3.0]), np.array([0.0, 1.0]), np.ones(2), np.ones(2)), 1.0)
     0.75
@@ -172,7 +172,7 @@ class SurfaceReport:
     r"""The surface metrics of each image and class, without background. Shapes: `(B, K - 1)`, float64 on the CPU.
 
     Units: `hausdorff95_mm` and `assd_mm` mm, `nsd` 0..1, NaN where no tolerance was given. Empty cases: as in each
-    metric. Chapter 5.
+    metric. Chapter 7.
 
     >>> truth = torch.zeros(1, 8, 8, dtype=torch.int64)
     >>> truth[:, 2:5, 2:5] = 1
@@ -192,7 +192,7 @@ def surface_report(prediction: Labels, target: Labels, *, classes: int, spacing_
     Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
     1..K-1, as those of `confusion_counts(...).foreground()`. A batch of masks is one of two classes.
     Units, `spacing_mm`, `measure`, empty cases and errors: as `surface_distances`, `nsd` and `confusion_counts`.
-    Without a `tolerance_mm` there is no surface Dice: `nsd` is NaN. No image gives no rows. Chapter 5.
+    Without a `tolerance_mm` there is no surface Dice: `nsd` is NaN. No image gives no rows. Chapter 7.
 
     >>> truth = np.zeros((1, 8, 8), dtype=np.uint8)
     >>> truth[:, 2:5, 2:5] = 1

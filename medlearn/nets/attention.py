@@ -17,7 +17,8 @@ from medlearn.tasks import check_simplex
 class SelfAttention(nn.Module):
     r"""$\mathrm{softmax}(Q K^\top / \sqrt{d})\, V$ in each of several heads, side by side, then one projection.
 
-    Shapes: tokens `(B, N, channels)` to the same; `N` may be any number. A head has $d$ = channels / heads numbers.
+    Shapes: `tokens (B, N, channels)` to the same; `N` may be any number. One of the `heads` has $d$ = channels / heads
+    numbers of each token.
     `attention(tokens)` is the fast way: one fused kernel, which never holds the N x N weights.
     `attention.weights(tokens)`, `(B, heads, N, N)`, is the same computation with its weights in view: row i is what
     token i takes from each token j, and sums to 1. By hand, equal to `attention(tokens)` to rounding:
@@ -31,7 +32,12 @@ class SelfAttention(nn.Module):
     An empty batch gives an empty batch.
     Errors: ValueError for a number of channels that the heads do not divide, counts below 1, a dropout outside 0..1,
     tokens of another shape; TypeError for tokens that are not float.
-    Source: Vaswani et al. 2017, eq. 1 and sec. 3.2.2, arXiv:1706.03762. Chapter 7.
+    Source: Vaswani et al. 2017, eq. 1 and sec. 3.2.2, arXiv:1706.03762. Chapter 9.
+
+    >>> attention, tokens = SelfAttention(8, 2), torch.rand(1, 5, 8)
+    >>> w = attention.weights(tokens)
+    >>> w.shape, torch.allclose(w.sum(-1), torch.ones(1, 2, 5))
+    (torch.Size([1, 2, 5, 5]), True)
     """
 
     def __init__(self, channels: int, heads: int, *, dropout: float = 0.0):
@@ -51,7 +57,7 @@ class SelfAttention(nn.Module):
     def weights(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b heads n n"]:
         r"""$\mathrm{softmax}(Q K^\top / \sqrt{d})$, `(B, heads, N, N)`: row i is how token i shares its attention.
 
-        In float32 or better, under autocast too. Chapter 7.
+        In float32 or better, under autocast too. Chapter 9.
         """
         q, k, _ = self.queries_keys_values(tokens)
         return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1, dtype=torch.promote_types(q.dtype, torch.float32))
@@ -70,10 +76,14 @@ class SelfAttention(nn.Module):
 class MapAttention(SelfAttention):
     r"""`SelfAttention` among the voxels of a feature map: each voxel is a token, in 2D and in 3D.
 
-    Shapes: map `(B, channels, *S)` to the same, `*S` two or three axes; `weights(map)` is `(B, heads, N, N)`, where N is
-    the number of voxels, in the order of `to_tokens`: the last axis runs fastest. So what the voxel (i, j) of a 2D map
-    looks at is `attention.weights(map)[b, head, i * width + j].view(height, width)`.
-    Arguments, errors and source as `SelfAttention`; the cost grows with $N^2$. Chapter 7.
+    Shapes: `map_ (B, channels, *S)` to the same, `*S` two or three axes; `weights(map_)` is `(B, heads, N, N)`, where N
+    is the number of voxels, in the order of `to_tokens`: the last axis runs fastest. So what voxel (i, j) of a 2D map
+    looks at is `attention.weights(map_)[b, head, i * width + j].view(height, width)`.
+    Arguments, errors and source: as in `SelfAttention`; the cost grows with $N^2$. Chapter 9.
+
+    >>> attention, map_ = MapAttention(8, 2), torch.rand(1, 8, 3, 4)
+    >>> attention(map_).shape, attention.weights(map_).shape
+    (torch.Size([1, 8, 3, 4]), torch.Size([1, 2, 12, 12]))
     """
 
     def forward(self, map_: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
@@ -84,17 +94,26 @@ class MapAttention(SelfAttention):
 
 
 def to_tokens(map_: Float[Tensor, "b c *s"]) -> Float[Tensor, "b n c"]:
-    r"""A token for each voxel: `(B, C, *S)` to `(B, N, C)`, N the product of `*S`, the last axis running fastest.
+    r"""A token for each voxel, the last axis running fastest.
 
-    Errors: ValueError for another number of axes of space than two or three. Chapter 7.
+    Shapes: `map_ (B, C, *S)` to `(B, N, C)`, N the product of `*S`.
+    Errors: ValueError for another number of axes of space than two or three. Chapter 9.
+
+    >>> to_tokens(torch.tensor([[[[1., 2.], [3., 4.]]]]))[0, :, 0]
+    tensor([1., 2., 3., 4.])
     """
     return check_tensor("map", map_, dtype="float", shape="(B, C, *S)").flatten(2).mT
 
 
 def to_map(tokens: Float[Tensor, "b n c"], size: Sequence[int]) -> Float[Tensor, "b c *s"]:
-    r"""The tokens back in their places, `(B, N, C)` to `(B, C, *size)`: the way back from `to_tokens`.
+    r"""The tokens back in their places: the way back from `to_tokens`.
 
-    Errors: ValueError for a size that has not as many voxels as there are tokens. Chapter 7.
+    Shapes: `tokens (B, N, C)` to `(B, C, *size)`; `size` are the voxels along each axis, N in all.
+    Errors: ValueError for a size that has not as many voxels as there are tokens. Chapter 9.
+
+    >>> map_ = torch.rand(1, 8, 3, 4)
+    >>> torch.equal(to_map(to_tokens(map_), (3, 4)), map_)
+    True
     """
     voxels = math.prod(size)
     if tokens.ndim != 3 or tokens.shape[1] != voxels:
@@ -104,22 +123,31 @@ def to_map(tokens: Float[Tensor, "b n c"], size: Sequence[int]) -> Float[Tensor,
 
 
 def merge_heads(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
-    r"""The heads of each token side by side: `(B, heads, N, d)` to `(B, N, heads * d)`. Chapter 7."""
+    r"""The heads of each token side by side.
+
+    Shapes: `x (B, heads, N, d)` to `(B, N, heads * d)`. Chapter 9.
+
+    >>> merge_heads(torch.tensor([[[[1., 2.]], [[3., 4.]]]]))           # two heads of a single token
+    tensor([[[1., 2., 3., 4.]]])
+    """
     return x.transpose(1, 2).flatten(2)
 
 
 def attention_rollout(weights: Sequence[Float[Tensor, "b heads n n"]]) -> Float[Tensor, "b n n"]:
     r"""$\tilde A_L \cdots \tilde A_1$ with $\tilde A = \tfrac12 (\bar A + I)$: what each token has seen after L layers.
 
-    Shapes: the weights of each layer `(B, heads, N, N)`, the first layer first; `(B, N, N)`. $\bar A$ is the mean over
-    the heads, and I stands for the residual path around the attention. Row i says how much of each input token has
-    arrived in token i, and sums to 1. It is a picture of who could have heard whom, not of what decided.
+    Shapes: the `weights` of each layer `(B, heads, N, N)`, the first layer first; `(B, N, N)`. $\bar A$ is the mean
+    over the heads, and I stands for the residual path around the attention. Row i says how much of each input token has
+    arrived in token i, and sums to 1. It shows which tokens could have heard which others, not what decided.
     Errors: ValueError for no layer, layers of different shapes, rows that do not sum to 1; TypeError for another dtype
-    than float. Source: Abnar and Zuidema 2020, sec. 4, arXiv:2005.00928. Chapter 7.
+    than float. Source: Abnar and Zuidema 2020, sec. 4, arXiv:2005.00928. Chapter 9.
+
+    >>> looks_at_the_first = torch.tensor([[[[1., 0.], [1., 0.]]]])
+    >>> attention_rollout([looks_at_the_first, looks_at_the_first])
+    tensor([[[1.0000, 0.0000],
+             [0.7500, 0.2500]]])
     """
-    if not len(weights):
-        raise ValueError("weights: expected at least one layer, got none")
-    seen = None
+    seen: Tensor | None = None
     for i, layer in enumerate(weights):
         check_tensor(f"weights[{i}]", layer, dtype="float")
         b, n = ("B", "N") if seen is None else seen.shape[:2]
@@ -129,4 +157,6 @@ def attention_rollout(weights: Sequence[Float[Tensor, "b heads n n"]]) -> Float[
         check_simplex(layer, dim=-1)
         step = (layer.mean(1, dtype=torch.float32) + torch.eye(layer.shape[-1], device=layer.device)) / 2
         seen = step if seen is None else step @ seen
+    if seen is None:
+        raise ValueError("weights: expected at least one layer, got none")
     return seen

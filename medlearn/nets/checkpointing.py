@@ -13,7 +13,7 @@ def run_in_turn(blocks: Iterable[Callable[[Tensor], Tensor]], x: Tensor, checkpo
 
     The answer and the gradients are the same; the backward pass computes each block once more. Without a gradient to
     come there is nothing to keep, and nothing changes. Blocks that count how often they ran (batch norm) count double.
-    Source: Chen et al. 2016, arXiv:1604.06174. Chapter 8.
+    Source: Chen et al. 2016, arXiv:1604.06174. Chapter 10.
     """
     for block in blocks:
         x = checkpoint(block, x, use_reentrant=False) if checkpointing and torch.is_grad_enabled() else block(x)

@@ -1,14 +1,16 @@
-r"""Context at full resolution: dilated convolutions, one after another and side by side (chapter 4)."""
+r"""Context at full resolution: dilated convolutions, one after another and side by side (chapter 6)."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from medlearn.nets.blocks import CONV, NORM, check_counts, check_dim, check_image, check_row
+from medlearn.nets.blocks import CONV, NORM, Conv, check_counts, check_dim, check_image, check_row
 
 BASIC = (1, 1, 1, 1, 1, 1, 1)           # channels of each layer, in multiples of the input's
 LARGE = (2, 2, 4, 8, 16, 32, 32)
@@ -16,7 +18,7 @@ NOISE = 0.01                            # of the identity's weights: tells chann
 
 
 class ContextModule(nn.Sequential):
-    r"""Dilated 3x3 convolutions, each looking further: `C -> C` channels, and at the start it changes nothing.
+    r"""Dilated 3x3 convolutions, each looking further: `C -> C` channels, and untrained it changes nothing.
 
     ::
 
@@ -28,13 +30,19 @@ class ContextModule(nn.Sequential):
         basic       C   C   C   C   C   C   C   C      channels
         large      2C  2C  4C  8C 16C 32C 32C   C
 
-    `widths` are the channels of the layers with a 3x3 kernel, in multiples of C: `BASIC` or `LARGE`; `rates` as many.
+    `rates` are those of the layers with a 3x3 kernel, and `widths` their channels in multiples of C: `BASIC`, which is
+    meant when left out, or `LARGE`.
     Weights begin as the identity, $w^{ab}_t = [t = 0][a = b]$ (with noise where channels multiply), so that what is not
     negative comes through as it went in, and the module can be put behind a network that is trained already.
-    Shapes: `(B, C, *S)` to the same; padded with zeros. An empty batch gives an empty batch.
+    Shapes: `(B, C, *S)` to the same, C = `channels`, `*S` with `dim` axes; padded with zeros. An empty batch gives an
+    empty batch.
     Errors: ValueError for another `dim` than 2 or 3, channels, rates or widths below 1, no rate, or not as many widths
     as rates.
-    Source: Yu and Koltun 2016, table 1 and eq. 4 and 5, arXiv:1511.07122. Chapter 4.
+    Source: Yu and Koltun 2016, table 1 and eq. 4 and 5, arXiv:1511.07122. Chapter 6.
+
+    >>> probabilities = torch.rand(1, 3, 20, 20)
+    >>> torch.equal(ContextModule(3)(probabilities), probabilities)
+    True
     """
 
     def __init__(self, channels: int, *, rates: Sequence[int] = (1, 1, 2, 4, 8, 16, 1),
@@ -45,12 +53,12 @@ class ContextModule(nn.Sequential):
         widths = (1,) * len(rates) if widths is None else check_row("widths", widths)
         if len(widths) != len(rates):
             raise ValueError(f"widths: expected one for each of {len(rates)} rates, got {len(widths)}")
-        layers = []
-        for (above, width), rate in zip(pairwise((1, *widths)), rates):
-            layers += [CONV[dim](channels * above, channels * width, 3, padding=rate, dilation=rate), nn.ReLU()]
-        super().__init__(*layers, CONV[dim](channels * widths[-1], channels, kernel_size=1))
-        for layer in [*layers[::2], self[-1]]:
-            _identity_(layer, channels, noise=0 if set(widths) == {1} else NOISE)
+        convs = [CONV[dim](channels * above, channels * width, kernel_size=3, padding=rate, dilation=rate)
+                 for (above, width), rate in zip(pairwise((1, *widths)), rates)]
+        last = CONV[dim](channels * widths[-1], channels, kernel_size=1)
+        super().__init__(*(layer for conv in convs for layer in (conv, nn.ReLU())), last)
+        for conv in [*convs, last]:
+            _identity_(conv, channels, noise=0 if set(widths) == {1} else NOISE)
 
 
 class ASPP(nn.Module):
@@ -63,13 +71,16 @@ class ASPP(nn.Module):
                                concatenate, 1x1
 
     Every convolution is followed by a norm and a ReLU, and has `out_channels` channels.
-    Shapes: `(B, in_channels, *S)` to `(B, out_channels, *S)`; padded with zeros.
-    The rates are made for features at a sixteenth of the image's resolution. At a rate of the image's size or more, a
+    Shapes: features `x (B, in_channels, *S)` to `(B, out_channels, *S)`, `*S` with `dim` axes; padded with zeros.
+    The `rates` are made for features at a sixteenth of the image's resolution. At a rate of the image's size or more, a
     3x3 kernel sees nothing but padding around its middle. An empty batch gives an empty batch in evaluation.
     Errors: ValueError for another `dim` than 2 or 3, channels or rates below 1, no rate, an input of another shape,
     and in training for a batch of one image, whose mean alone the norm cannot standardise; TypeError for an input that
     is not float.
-    Source: Chen et al. 2017, sec. 3.3, arXiv:1706.05587. Chapter 4.
+    Source: Chen et al. 2017, sec. 3.3, arXiv:1706.05587. Chapter 6.
+
+    >>> ASPP(8, 4, rates=(1, 2))(torch.rand(2, 8, 6, 6)).shape
+    torch.Size([2, 4, 6, 6])
     """
 
     def __init__(self, in_channels: int, out_channels: int = 256, *, rates: Sequence[int] = (6, 12, 18), dim: int = 2):
@@ -88,7 +99,7 @@ class ASPP(nn.Module):
         self.join = block(out_channels * (len(rates) + 2))
 
     def forward(self, x: Float[Tensor, "b c *s"]) -> Float[Tensor, "b d *s"]:
-        check_image(x, self.in_channels, self.dim, weight=self.image[0].weight, name="x")
+        check_image(x, self.in_channels, self.dim, weight=cast(Conv, self.image[0]).weight, name="x")
         if self.training and len(x) == 1:
             raise ValueError("x: expected two images or more in training, whose means the norm can compare, got one")
         whole = self.image(x.mean(dim=tuple(range(2, x.ndim)), keepdim=True))
@@ -99,12 +110,16 @@ class ASPP(nn.Module):
 def leaves_holes(rates: Sequence[int], kernel: int = 3) -> bool:
     r"""Whether a stack of layers at these rates leaves voxels unseen between others that it sees ("gridding").
 
+    The layers have `rates` $r_i$ and a `kernel` of k voxels along each axis.
     In ascending order $r_1 \le r_2 \le \dots$ no hole is left if and only if $r_i \le 1 + (k - 1) \sum_{j<i} r_j$ for
     all i: no step is wider than what the smaller ones see together. (So the smallest is 1.) It is the rule by which
-    coins, k - 1 of each, pay every amount. The order of the layers does not matter.
+    coins, k - 1 of each, pay every amount. The order of the layers does not matter. Units: voxels.
     Errors: ValueError for a rate below 1, none, or a kernel below 2.
     Source: that equal rates leave holes, Wang et al. 2018, doi:10.1109/WACV.2018.00163; the condition, Brown 1961,
-    doi:10.2307/2311150. Chapter 4.
+    doi:10.2307/2311150. Chapter 6.
+
+    >>> leaves_holes([2, 2, 2]), leaves_holes([1, 2, 4])
+    (True, False)
     """
     rates = check_rates(rates)
     check_counts(kernel=kernel)
@@ -121,10 +136,14 @@ def leaves_holes(rates: Sequence[int], kernel: int = 3) -> bool:
 def hdc_distance(rates: Sequence[int]) -> int:
     r"""$M_2$ of hybrid dilated convolution: $M_i = \max(M_{i+1} - 2 r_i,\; 2 r_i - M_{i+1},\; r_i)$, $M_n = r_n$.
 
-    Its authors ask for $M_2 \le k$, kernels of k voxels, in a group of layers that begins at rate 1; then no hole is
-    left. It is a bound: there are groups without a hole, as (1, 3, 1), that it does not let pass. `leaves_holes` is exact.
+    `rates` are the $r_i$, the first layer first. Its authors ask for $M_2 \le k$, kernels of k voxels, in a group of
+    layers that begins at rate 1; then no hole is left. It is a bound: there are groups without a hole, as (1, 3, 1),
+    that it does not let pass. `leaves_holes` is exact.
     Units: voxels. One rate gives that rate, two the second. Errors: ValueError for a rate below 1, or none.
-    Source: Wang et al. 2018, sec. 3.2, doi:10.1109/WACV.2018.00163. Chapter 4.
+    Source: Wang et al. 2018, sec. 3.2, doi:10.1109/WACV.2018.00163. Chapter 6.
+
+    >>> hdc_distance([1, 2, 5]), hdc_distance([1, 2, 9])                # to compare with kernels of 3 voxels
+    (2, 5)
     """
     rates = check_rates(rates)
     distance = rates[-1]
@@ -141,11 +160,13 @@ def check_rates(rates: Sequence[int]) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def _identity_(layer: nn.Conv2d | nn.Conv3d, channels: int, noise: float) -> None:
+def _identity_(layer: Conv, channels: int, noise: float) -> None:
     """Each output channel is the mean of the inputs that stem from the same channel of the module's input."""
     width, above, *kernel = layer.weight.shape
     nn.init.normal_(layer.weight, std=noise * channels / width)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     stems_from, to = torch.arange(above) * channels // above, torch.arange(width) * channels // width
     same = to[:, None] == stems_from
-    layer.weight[(..., *(k // 2 for k in kernel))][same] = channels / width
+    middle = math.prod(kernel) // 2
+    layer.weight.view(width, above, -1)[:, :, middle][same] = channels / width

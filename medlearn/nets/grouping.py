@@ -28,13 +28,17 @@ def group_instances(foreground: Bool[Tensor, "b *s"], *, centre: Float[Tensor, "
     gaps in each image, in the order of the peaks in the array.
     A peak is a voxel above `threshold` and the highest in its window of `kernel` voxels along each axis; of equal
     ones the first. It may lie outside the foreground, as the centre of a ring does.
-    Units: offsets and `reach` in voxels. An arrow that ends further than `reach` from every peak tells of a thing
-    whose centre was not found: its voxel joins no other thing and stays 0. So without a peak there is no thing,
-    however much foreground there is: nothing is claimed that no centre speaks for. A peak no arrow points to is
-    no thing either. `math.inf` lets every voxel join, as in the source.
+    Units: `threshold` a height of 0 or more; `offset` and `reach` in voxels. An arrow that ends further than `reach`
+    from every peak belongs to a thing whose centre was not found: its voxel joins no other thing and stays 0. So
+    without a peak in an image there is no thing in it, however much foreground there is. A peak that no arrow points to
+    is no thing either. A reach of `math.inf` lets every voxel join a peak of its image, as in the source.
     Errors: TypeError for other dtypes; ValueError for shapes that do not belong together, numbers that are not
     finite, a `threshold` below 0, a `kernel` that is not odd or below 3, a `reach` that is not positive.
     Source: Cheng et al. 2020, sec. 3.3, doi:10.1109/CVPR42600.2020.01249. Chapter 1.
+
+    >>> heatmap = torch.tensor([[[[1.0, 0.2, 0.2, 0.9]]]])
+    >>> group_instances(torch.ones(1, 1, 4).bool(), centre=heatmap, offset=torch.zeros(1, 2, 1, 4))
+    tensor([[[1, 1, 2, 2]]])
     """
     return _group(foreground, centre, offset, threshold, kernel, reach)[0]
 
@@ -44,11 +48,19 @@ def answers_to_instances(answers: TaskAnswers, lesion_classes: Sequence[int] = (
                          reach: float = REACH) -> list[InstanceSet]:
     r"""Things for each image: $m_i$ by `group_instances`, $c_i$ by majority of its voxels, $s_i$ the peak's height.
 
-    Shapes: a list of B sets. Foreground is where the most probable class is one of `lesion_classes`; the first of them
-    is class 1 of the sets, the second class 2, as in `Scan.lesion`. With equal votes the lower one wins.
+    Shapes: `answers` as in `TaskAnswers`; a list of B sets. Foreground is where the most probable class is one of
+    `lesion_classes`; the first of them is class 1 of the sets, the second class 2, as in `Scan.lesion`. With equal
+    votes the lower one wins.
     Units: scores 0..1, higher peaks count as 1. No foreground or no peak gives an empty set.
-    Errors: as `group_instances`; ValueError for `lesion_classes` that repeat or that the network does not have.
+    `threshold`, `kernel`, `reach` and errors: as in `group_instances`; besides, ValueError for `lesion_classes` that
+    repeat or that the network does not have.
     Source: Cheng et al. 2020, sec. 3.3, doi:10.1109/CVPR42600.2020.01249. Chapter 1.
+
+    >>> semantic = torch.zeros(1, 6, 1, 4)
+    >>> semantic[0, 5] = 1                                              # the most probable class of every voxel
+    >>> answers = TaskAnswers(torch.zeros(1, 3), semantic, torch.tensor([[[[1, 0, 0, .5]]]]), torch.zeros(1, 2, 1, 4))
+    >>> answers_to_instances(answers)
+    [InstanceSet(2 of class 2, grid (1, 4))]
     """
     check_answers(answers)
     semantic = check_float("answers.semantic", answers.semantic, shape="(B, K, *S)")
@@ -82,17 +94,17 @@ def _group(foreground: Tensor, centre: Tensor, offset: Tensor, threshold: float,
     peaks = heatmap.new_full((batch, int(count.max()), len(space)), math.inf)
     peaks[image, rank] = torch.stack(peak, dim=1).float()
     heights = heatmap.new_zeros(peaks.shape[:2])
-    heights[image, rank] = heatmap[image, 0, *peak]
+    heights[image, rank] = heatmap[:, 0][(image, *peak)]
 
     place = foreground.nonzero()
     arrow_end = place[:, 1:] + offset.detach().movedim(1, -1)[foreground].float()
     nearest, distance2 = _nearest(arrow_end, place[:, 0], peaks)
-    joins = distance2 <= reach ** 2
+    joins = (distance2 <= reach * reach) & distance2.isfinite()         # none is finite where an image has no peak
     place, nearest = place[joins], nearest[joins]
 
     used = things.new_zeros(peaks.shape[:2])
     used[place[:, 0], nearest] = 1
-    things[tuple(place.T)] = used.cumsum(dim=1)[place[:, 0], nearest]
+    things[place.unbind(1)] = used.cumsum(dim=1)[place[:, 0], nearest]
     return things, [height[use > 0] for height, use in zip(heights, used)]
 
 
@@ -100,6 +112,7 @@ def _peaks(heatmap: Float[Tensor, "b 1 *s"], threshold: float, kernel: int) -> B
     space = heatmap.shape[2:]
     if heatmap.numel() == 0:
         return heatmap[:, 0].bool()
+    kernel = min(kernel, 2 * max(space) + 1)            # such a window holds all of the image, wherever it stands
     # the window's highest voxel by its index, not its value: of equal neighbours, frequent in bfloat16, one is left
     _, index = POOL[len(space)](heatmap, kernel, stride=1, padding=kernel // 2, return_indices=True)
     itself = torch.arange(math.prod(space), device=heatmap.device).view(space)

@@ -16,7 +16,14 @@ WEIGHTS = {"diagnosis": 0.2, "semantic": 1.0, "centre": 1.0, "offset": 0.2}
 
 
 class TasksLoss(NamedTuple):
-    r"""The parts of `tasks_loss`, and the sum that is trained on. Each is one number, in float32."""
+    r"""The parts of `tasks_loss`, and the sum that is trained on. Each is one number, in float32.
+
+    `diagnosis`, `semantic`, `centre` and `offset` are the parts, in the order of `TaskAnswers`, and `total` is their
+    weighted sum: `tasks_loss(answers, ...).total.backward()` trains all four heads. Chapter 1.
+
+    >>> TasksLoss(*torch.ones(5))._fields
+    ('total', 'diagnosis', 'semantic', 'centre', 'offset')
+    """
 
     total: Float[Tensor, ""]
     diagnosis: Float[Tensor, ""]
@@ -29,14 +36,21 @@ def tasks_loss(answers: TaskAnswers, *, diagnosis: Int64[Tensor, "b"], semantic:
                instance: Int64[Tensor, "b *s"], sigma: float = SIGMA) -> TasksLoss:
     r"""How far the three answers are off: $L = 0.2 \, L_d + L_s + L_c + 0.2 \, L_o$, a part for each of `TaskAnswers`.
 
-    Shapes: `diagnosis (B,)`, `semantic` and `instance (B, *S)`, see `semantic_target`; each loss is one number.
+    Shapes: `answers` as in `TaskAnswers`; the truth is `diagnosis (B,)` of 0..D-1, `semantic (B, *S)` of 0..K-1, see
+    `semantic_target`, and `instance (B, *S)` with `sigma` as in `instance_targets`; each loss is one number.
     `diagnosis` is cross-entropy. So is `semantic`, where each class weighs in with the square root of its number of
     voxels instead of the number itself, for else a small lesion would hardly count. `centre` is
     $\sum (h - h^*)^2 / \sum h^*$ over the heatmap, `offset` the mean of $|o - o^*|_1$ inside things, in voxels.
     All is computed in float32, under autocast too. Without a thing `offset` is 0 and `centre` is $\sum h^2$.
     Errors: TypeError for labels that are not int64; ValueError for no image, shapes that do not belong together,
-    labels out of range, answers that are not finite.
+    labels on another device or out of range, answers that are not finite.
     Source: Cheng et al. 2020, eq. 1, doi:10.1109/CVPR42600.2020.01249. Chapter 1.
+
+    >>> labels = torch.zeros(1, 4, 4).long()
+    >>> answers = TaskAnswers(*(torch.zeros(1, n, *space) for n, *space in ([3], [6, 4, 4], [1, 4, 4], [2, 4, 4])))
+    >>> loss = tasks_loss(answers, diagnosis=torch.tensor([1]), semantic=labels, instance=labels)
+    >>> {name: round(part.item(), 2) for name, part in loss._asdict().items()}      # log 3 and log 6: it knows nothing
+    {'total': 2.01, 'diagnosis': 1.1, 'semantic': 1.79, 'centre': 0.0, 'offset': 0.0}
     """
     check_answers(answers)
     for name, answer in answers._asdict().items():
@@ -49,6 +63,9 @@ def tasks_loss(answers: TaskAnswers, *, diagnosis: Int64[Tensor, "b"], semantic:
         check_tensor(name, labels, dtype="int64", shape=shape)
         expected = (batch,) if name == "diagnosis" else (batch, *space)
         check_shape(name, labels, expected, because="to go with the answers")
+        if labels.device != answers.semantic.device:
+            raise ValueError(f"{name}: expected labels on {answers.semantic.device}, where the answers are, "
+                             f"got {labels.device}")
     check_labels("diagnosis", diagnosis, classes=answers.diagnosis.shape[1])
     check_labels("semantic", semantic, classes=classes)
 
@@ -61,7 +78,9 @@ def tasks_loss(answers: TaskAnswers, *, diagnosis: Int64[Tensor, "b"], semantic:
         "centre": (answers.centre - targets.centre).square().sum() / targets.centre.sum().clamp_min(1),
         "offset": (missed * targets.inside).sum() / targets.inside.sum().clamp_min(1),
     }
-    return TasksLoss(sum(WEIGHTS[name] * part for name, part in parts.items()), **parts)
+    nothing = parts["offset"].new_zeros(())
+    total = sum((WEIGHTS[name] * part for name, part in parts.items()), start=nothing)
+    return TasksLoss(total, **parts)
 
 
 def _root_weights(labels: Int64[Tensor, "b *s"], classes: int) -> Float[Tensor, "k"]:

@@ -1,4 +1,4 @@
-r"""What a network sees: which voxels of the input can move one voxel of the output (chapter 4)."""
+r"""What a network sees: which voxels of the input can move one voxel of the output (chapter 6)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,18 @@ from medlearn.nets.blocks import check_counts
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    r"""What an output voxel sees along each axis: `size` voxels around $\mathrm{offset} + \mathrm{jump} \cdot o$ for output $o$.
+    r"""What output voxel $o$ sees along each axis: `size` voxels around $\mathrm{offset} + \mathrm{jump} \cdot o$.
 
-    Units: voxels of the input. `jump` is the step of the window from one output voxel to the next. It is 0 where the
-    window does not move because every output sees the whole image. Behind an upsampling neighbours may share a window
-    before it moves on: `size` is then the largest window, and `jump` and `offset` are means. Chapter 4.
+    Shapes: each a number for each axis of space. Units: voxels of the input. `jump` is the step of the window from one
+    output voxel to the next. It is 0 where the window does not move because every output sees the whole image. Behind
+    an upsampling neighbours may share a window before it moves on: `size` is then the largest window, and `jump` and
+    `offset` are means. Chapter 6.
+
+    >>> seen = analytic_receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)))
+    >>> seen
+    ReceptiveField(size=(4, 4), jump=(2, 2), offset=(1.5, 1.5))
+    >>> seen.offset[0] + seen.jump[0] * 10                              # the middle of what output voxel 10 sees
+    21.5
     """
 
     size: tuple[int, ...]
@@ -34,8 +41,11 @@ class ReceptiveField:
 def effective_kernel(kernel: int, rate: int) -> int:
     r"""The width of a dilated kernel, $k_\mathrm{eff} = k + (k - 1)(r - 1)$: k taps, r voxels from one to the next.
 
-    Units: voxels. Errors: TypeError or ValueError for a kernel or a rate that is not a whole number of 1 or more.
-    Source: Yu and Koltun 2016, sec. 2, arXiv:1511.07122. Chapter 4.
+    Units: voxels. Errors: TypeError or ValueError for a `kernel` or a `rate` that is not a whole number of 1 or more.
+    Source: Yu and Koltun 2016, sec. 2, arXiv:1511.07122. Chapter 6.
+
+    >>> effective_kernel(3, rate=4)
+    9
     """
     kernel, rate = check_counts(kernel=kernel, rate=rate)
     return kernel + (kernel - 1) * (rate - 1)
@@ -43,19 +53,27 @@ def effective_kernel(kernel: int, rate: int) -> int:
 
 def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int] | None = None,
              output: Callable[[Any], Tensor] | None = None) -> Bool[Tensor, "*s"]:
-    r"""Which input voxels $x$ can move the output voxel $y$ at a place: where $\partial y / \partial x \ne 0$ is possible.
+    r"""Which input voxels $x$ can move the output voxel $y$ at a place, with $\partial y / \partial x \ne 0$.
 
-    Shapes: `input_shape (C, *S)` of one image; `at` indexes the output's axes of space, its middle when left out; the
-    mask is `(*S)`, true where any channel is seen. `output` picks one tensor `(1, K, *O)` from what the module gives.
+    Shapes: `module` takes images `(1, C, *S)`; `input_shape (C, *S)` of one image; `at` indexes the output's axes of
+    space, its middle when left out; the mask is `(*S)`, true where any channel is seen. `output` picks one tensor
+    `(1, K, *O)` from what the module gives.
     What counts is the wiring, not what was learnt: each layer is asked by its gradient, with equal positive weights in
     the place of its own (a weight of zero would hide a path), an average for each maximum (whose gradient reaches one
     voxel only) and for a softmax over the channels, and without activations, dropout and norms. Norms that average
-    over the image (group, instance and layer norm over space; batch norm while it trains) make every voxel reach every other, and a network can learn to
-    use it: what is said here of such a network is its wiring, and no bound on what it knows.
-    The module itself stays as it is; what it computes from the *values* of the image, as an index or a mask, is seen for
-    an image of ones. Nothing seen gives a mask of false.
+    over the image (group, instance and layer norm over space; batch norm while it trains) make every voxel reach every
+    other, and a network can learn to use it: what is said here of such a network is its wiring, and no bound on what it
+    knows. The module itself stays as it is; what it computes from the *values* of the image, as an index or a mask, is
+    seen for an image of ones. Nothing seen gives a mask of false.
     Errors: TypeError for anything but a module; ValueError for a shape that is none, an output that is no `(1, K, *O)`
-    with the input's number of axes, a place outside of it, a dilated max pooling. Chapter 4.
+    with the input's number of axes, a place outside of it, a dilated max pooling. Chapter 6.
+
+    >>> coverage(nn.Conv2d(1, 1, 3, dilation=2, padding=2), (1, 5, 5)).int()
+    tensor([[1, 0, 1, 0, 1],
+            [0, 0, 0, 0, 0],
+            [1, 0, 1, 0, 1],
+            [0, 0, 0, 0, 0],
+            [1, 0, 1, 0, 1]], dtype=torch.int32)
     """
     probe = _Probe(module, input_shape, output)
     place = [n // 2 for n in probe.grid] if at is None else at
@@ -67,26 +85,32 @@ def coverage(module: nn.Module, input_shape: Sequence[int], *, at: Sequence[int]
 
 def receptive_field(module: nn.Module, input_shape: Sequence[int], *,
                     output: Callable[[Any], Tensor] | None = None) -> ReceptiveField:
-    r"""Size, jump and offset of any module's receptive field, measured by `coverage` at voxels around the output's middle.
+    r"""Size, jump and offset of any module's receptive field, measured by `coverage` around the output's middle.
 
-    Shapes and what counts: as `coverage`. The extent is measured, holes included, from voxel to voxel until its steps
-    repeat: three voxels for a stack of layers, two periods where an upsampling makes the steps uneven.
+    `module`, `input_shape`, `output` and what counts: as in `coverage`. The extent is measured, holes
+    included, from voxel to voxel until its steps repeat: three voxels for a stack of layers, two periods where an
+    upsampling makes the steps uneven.
     Where every output sees the whole image, by attention, by a global pooling or because the image is small, the size
     is the image's own and the jump 0. Norms that average over the whole image reach everywhere and are not counted.
     Errors: as `coverage`; ValueError for an image so small that its border cuts the window before the steps repeat.
-    Source: Araujo et al. 2019, doi:10.23915/distill.00021. Chapter 4.
+    Source: Araujo et al. 2019, doi:10.23915/distill.00021. Chapter 6.
+
+    >>> receptive_field(nn.Sequential(nn.Conv2d(1, 8, 3), nn.MaxPool2d(2), nn.Conv2d(8, 1, 3)), (1, 32, 32))
+    ReceptiveField(size=(8, 8), jump=(2, 2), offset=(3.5, 3.5))
     """
     probe = _Probe(module, input_shape, output)
     whole = probe.whole_axes()
-    found = {axis: (n, 0, (n - 1) / 2) for axis, n in enumerate(probe.space) if axis in whole}
-    for first, run in probe.neighbours():
+    found: dict[int, tuple[int, int | float, float]] = {
+        axis: (n, 0, (n - 1) / 2) for axis, n in enumerate(probe.space) if axis in whole}
+    runs = probe.neighbours()
+    while len(found) < len(probe.grid):
+        first, run = next(runs)
         for axis in set(range(len(probe.grid))) - set(found):
             spans = [along[axis] for along in run]
             probe.check_uncut(axis, first, spans)
             if rhythm := _rhythm(spans):
                 found[axis] = _field(probe.grid[axis] // 2 + first, spans, *rhythm)
-        if len(found) == len(probe.grid):
-            return ReceptiveField(*zip(*(found[axis] for axis in sorted(found))))
+    return ReceptiveField(*zip(*(found[axis] for axis in sorted(found))))
 
 
 def analytic_receptive_field(stack: nn.Sequential) -> ReceptiveField:
@@ -96,12 +120,16 @@ def analytic_receptive_field(stack: nn.Sequential) -> ReceptiveField:
     $\sum_i \big( \tfrac12 (k_i - 1) r_i - p_i \big) \prod_{j<i} s_j$.
     `stack` may hold convolutions and poolings of one number of axes, activations, norms, dropout, and further stacks.
     Errors: TypeError for anything else in it; ValueError for none that has a kernel, or different numbers of axes.
-    Source: Araujo et al. 2019, eq. 2 to 6, doi:10.23915/distill.00021. Chapter 4.
+    Source: Araujo et al. 2019, eq. 2 to 6, doi:10.23915/distill.00021. Chapter 6.
+
+    >>> analytic_receptive_field(nn.Sequential(*(nn.Conv3d(1, 1, 3, dilation=rate) for rate in (1, 2, 4)))).size
+    (15, 15, 15)
     """
     windows = list(_windows(stack))
     dims = {len(window[0]) for window in windows}
     if len(dims) != 1:
-        raise ValueError(f"stack: expected convolutions or poolings with one number of axes, got {sorted(dims) or 'none'}")
+        raise ValueError(f"stack: expected convolutions or poolings with one number of axes, "
+                         f"got {sorted(dims) or 'none'}")
     dim = dims.pop()
     size, jump, offset = [1] * dim, [1] * dim, [0.0] * dim
     for window in windows:
@@ -169,7 +197,7 @@ class _Probe:
 
     def seen_from(self, place: Sequence[int]) -> Bool[Tensor, "*s"]:
         start = torch.zeros_like(self._answer)
-        start[(slice(None), slice(None), *place)] = 1
+        start.movedim((0, 1), (-2, -1))[tuple(place)] = 1
         gradient, = torch.autograd.grad(self._answer, self._image, start, retain_graph=True)
         return _touched(gradient)[0].any(dim=0)
 
@@ -247,7 +275,8 @@ def _softmax(func: Callable[..., Tensor], axes: int, x: Tensor, dim: int | None 
 
 
 def _gated(x: Tensor, dim: int = -1) -> Tensor:
-    return sum(x.chunk(2, dim)) / 2
+    half, gate = x.chunk(2, dim)
+    return (half + gate) / 2
 
 
 def _whole_numbers(values: Any) -> bool:
@@ -279,9 +308,9 @@ _MAXIMA = {"amax": torch.mean, "glu": _gated,
            **{f"max_pool{d}d{with_}": _average(d) for d in _DIMS for with_ in ("", "_with_indices")},
            **{f"adaptive_max_pool{d}d": _adaptive_average(d) for d in _DIMS}}
 _POINTWISE = {
-    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign",
-    "sigmoid", "logsigmoid", "log_sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "clamp", "clamp_min",
-    "clamp_max", "hardshrink", "softshrink", "tanhshrink", "threshold", "sign", "round", "floor", "ceil",
+    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus",
+    "softsign", "sigmoid", "logsigmoid", "log_sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "clamp",
+    "clamp_min", "clamp_max", "hardshrink", "softshrink", "tanhshrink", "threshold", "sign", "round", "floor", "ceil",
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
     "batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "local_response_norm",
     "normalize",

@@ -1,4 +1,4 @@
-r"""The ResNet under TransUNet: standardised weights, group norm, three stages of bottlenecks (chapter 8)."""
+r"""The ResNet under TransUNet: standardised weights, group norm, three stages of bottlenecks (chapter 10)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ class StdConv2d(nn.Conv2d):
     pads "SAME": where an odd number of zeros is needed, the last one stands at the far end. They are different
     networks: with a stride the grids lie half a pixel apart. $\epsilon = 10^{-5}$; computed in float32 or better.
     An empty batch gives an empty batch. Errors: ValueError for another convention.
-    Source: Qiao et al. 2019, eq. 5, arXiv:1903.10520. Chapter 8.
+    Source: Qiao et al. 2019, eq. 5, arXiv:1903.10520. Chapter 10.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1,
                  convention: Convention = "pytorch"):
         check_convention(convention)
         same = max(kernel_size - stride, 0)                     # zeros in all, for sizes that the stride divides
-        padding = kernel_size // 2 if convention == "pytorch" else same // 2
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
-        self.convention = convention
+        border = kernel_size // 2 if convention == "pytorch" else same // 2
+        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=border, bias=False)
+        self.convention, self.border = convention, border
         self.beyond = same % 2 if convention == "jax" else 0    # zeros more at the far end
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d *s"]:
@@ -53,14 +53,14 @@ class StdConv2d(nn.Conv2d):
 
     def plain(self) -> nn.Module:
         r"""The same convolution, with its kernel as a plain weight."""
-        conv = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, stride=self.stride,
-                         padding=self.padding, bias=False, device="meta")
+        conv = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size[0], stride=self.stride[0],
+                         padding=self.border, bias=False, device="meta")
         conv.weight = nn.Parameter(self.standardised().detach())
         return nn.Sequential(nn.ZeroPad2d((0, self.beyond, 0, self.beyond)), conv) if self.beyond else conv
 
 
 class GroupNorm(nn.GroupNorm):
-    r"""torch's, which also takes a group of a single value, as small images have it: that is its own mean."""
+    r"""`nn.GroupNorm`, which also takes a group of a single value, as small images have it: that is its own mean."""
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -71,7 +71,7 @@ class Bottleneck(nn.Module):
 
     Shapes: `(B, in_channels, H, W)` to `(B, 4 * channels, H / stride, W / stride)`. $x'$ is x, or its projection where
     the size or the channels change: in group norm with `groups` groups ("jax") or one group a channel ("pytorch").
-    An empty batch gives an empty batch. Source: He et al. 2016, fig. 5, doi:10.1109/CVPR.2016.90. Chapter 8.
+    An empty batch gives an empty batch. Source: He et al. 2016, fig. 5, doi:10.1109/CVPR.2016.90. Chapter 10.
     """
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1, groups: int = 32,
@@ -98,8 +98,9 @@ class ResNetV2(nn.Module):
 
     Shapes: `image (B, in_channels, H, W)`, where three channels also take a grey image `(B, 1, H, W)`, shown to each,
     to a list of maps, the finest first: `(B, width, H / 2, W / 2)`, then a map for each stage s = 1, 2, ... with
-    `width * 2**(s + 1)` channels at 1 / 2**(s + 1); `channels` lists them. `stride`, 16 for three stages, must divide H and W.
-    `units`: how many bottlenecks each stage has. `groups` must divide `width`. `convention` is one of
+    `width * 2**(s + 1)` channels at 1 / 2**(s + 1); `channels` lists them. `stride`, 16 for three
+    stages, must divide H and W. `units`: how many bottlenecks each stage has. `groups` must divide `width`.
+    `convention` is one of
 
     - "pytorch": as TransUNet's authors run it. The root's pool has no padding, so that the first stage's map is short
       by a row and a column: zeros stand there in the list, and nothing in what the second stage sees.
@@ -110,7 +111,7 @@ class ResNetV2(nn.Module):
     An empty batch gives empty maps.
     Errors: ValueError for fewer than two stages, counts below 1, groups that do not divide the width, another
     convention, an image of another shape; TypeError for one that is not float.
-    Source: Kolesnikov et al. 2020, arXiv:1912.11370; Chen et al. 2021, arXiv:2102.04306. Chapter 8.
+    Source: Kolesnikov et al. 2020, arXiv:1912.11370; Chen et al. 2021, arXiv:2102.04306. Chapter 10.
     """
 
     def __init__(self, width: int = 64, units: Sequence[int] = (3, 4, 9), *, in_channels: int = 3, groups: int = 32,
@@ -143,9 +144,11 @@ class ResNetV2(nn.Module):
         maps = [x]
         x = F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=self.convention == "jax")    # ceil: as SAME
         for stage in self.stages:
-            x = run_in_turn(stage, x, self.checkpointing)
+            x = run_in_turn(stage.children(), x, self.checkpointing)
             maps.append(x)
-        return [_with_zeros(map_, image.shape[2] // 2**i, image.shape[3] // 2**i) for i, map_ in enumerate(maps, 1)]
+        if self.convention == "pytorch":
+            maps[1] = F.pad(maps[1], (0, 1, 0, 1))          # the pool before it left out the last row and column
+        return maps
 
 
 def check_convention(convention: str) -> None:
@@ -156,8 +159,3 @@ def check_sides(image: Tensor, stride: int) -> None:
     """Refuses an image with a side that the stride does not divide."""
     if any(n % stride for n in image.shape[2:]):
         raise ValueError(f"image: expected sides that {stride} divides, got shape {tuple(image.shape)}")
-
-
-def _with_zeros(map_: Tensor, height: int, width: int) -> Tensor:
-    short = (0, width - map_.shape[3], 0, height - map_.shape[2])
-    return F.pad(map_, short) if any(short) else map_

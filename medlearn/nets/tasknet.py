@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medlearn.base.validation import kind_of
-from medlearn.nets.blocks import CONV, ConvBlock, check_counts, check_dim, check_image, check_widths, double, halve
+from medlearn.nets.blocks import (CONV, ConvBlock, check_counts, check_dim, check_image, check_widths, double, halve,
+                                  lay_channels_last)
 
 
 class TaskAnswers(NamedTuple):
@@ -19,6 +20,10 @@ class TaskAnswers(NamedTuple):
     Shapes: `diagnosis (B, D)`, `semantic (B, K, *S)`, `centre (B, 1, *S)`, `offset (B, dim, *S)`.
     Units: `centre` is about 1 at the centre of a thing and 0 far from all; `offset` in voxels, from each voxel to its
     thing's centre, along the axes of the array. Chapter 1.
+
+    >>> answers = TaskNet(widths=(4, 8))(torch.rand(2, 1, 16, 16))
+    >>> {name: tuple(answer.shape) for name, answer in answers._asdict().items()}
+    {'diagnosis': (2, 3), 'semantic': (2, 6, 16, 16), 'centre': (2, 1, 16, 16), 'offset': (2, 2, 16, 16)}
     """
 
     diagnosis: Float[Tensor, "b d"]
@@ -30,8 +35,8 @@ class TaskAnswers(NamedTuple):
 class TaskNet(nn.Module):
     r"""A trunk that looks at the image, down to a coarse grid and up again, and four small heads that answer.
 
-    Shapes: `image (B, in_channels, *S)` to `TaskAnswers`; `*S` has `dim` axes of any size. An odd axis is halved
-    upwards on the way down and cut on the way up, so nothing is padded.
+    Shapes: `image (B, in_channels, *S)` to `TaskAnswers`, of `diagnoses` diagnoses and `classes` classes; `*S` has
+    `dim` axes of any size. An odd axis is halved upwards on the way down and cut on the way up, so nothing is padded.
     `widths`: channels of each level, the finest first. The diagnosis comes from the coarsest level, where the place
     is pooled away by the maximum: a lesion counts wherever it is. The other heads ask at every voxel of the finest.
     They start at zero: an untrained network claims nothing, and no loss begins so large that it drowns the others.
@@ -40,6 +45,10 @@ class TaskNet(nn.Module):
     channels or axes, an axis without a voxel, another `dim` than 2 or 3, or numbers of channels or classes below 1.
     Source: trunk, Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28; heads, Cheng et al. 2020,
     doi:10.1109/CVPR42600.2020.01249. Chapter 1.
+
+    >>> answers = TaskNet(dim=3, widths=(4, 8))(torch.rand(2, 1, 4, 16, 16))
+    >>> answers.semantic.argmax(1).any().item()                         # untrained it says background everywhere
+    False
     """
 
     def __init__(self, in_channels: int = 1, classes: int = 6, *, diagnoses: int = 3, dim: int = 2,
@@ -56,10 +65,10 @@ class TaskNet(nn.Module):
         self.diagnosis = nn.Linear(widths[-1], diagnoses)
         self.semantic, self.centre, self.offset = (CONV[dim](widths[0], n, kernel_size=1) for n in (classes, 1, dim))
         for head in (self.semantic, self.centre, self.offset):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
         if dim == 2:
-            self.to(memory_format=torch.channels_last)      # faster on a CPU; torch carries it from layer to layer
+            lay_channels_last(self, dim)
 
     def forward(self, image: Float[Tensor, "b c *s"]) -> TaskAnswers:
         check_image(image, self.in_channels, self.dim, weight=self.semantic.weight)

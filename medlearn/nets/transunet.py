@@ -1,17 +1,17 @@
-r"""TransUNet: a ResNet sees near and fine, a transformer sees far, and a decoder brings both together (chapter 8)."""
+r"""TransUNet: a ResNet sees near and fine, a transformer sees far, and a decoder brings both together (chapter 10)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medlearn.base.validation import check_choice
-from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, check_counts, check_probability, check_row
+from medlearn.nets.blocks import (ConvBlock, DoubleConv, Dropout, check_counts, check_probability, check_row,
+                                  lay_channels_last)
 from medlearn.nets.resnetv2 import Convention, ResNetV2
 from medlearn.nets.vit import Transformer, grid_of
 from medlearn.nets.weights import load_official
@@ -25,7 +25,12 @@ class TransUNetSize:
 
     The ResNet has `width`, `units` and `groups`; the transformer `channels`, `heads`, `depth` and `hidden` units in
     its MLPs; `decoder` lists the channels of the first convolution and of each doubling, one more than the ResNet has
-    stages. Errors: ValueError for another number of them. The rest is refused where it is used. Chapter 8.
+    stages. Errors: ValueError for another number of them. The rest is refused where it is used. Chapter 10.
+
+    >>> small = TransUNetSize(width=16, units=(1, 1), groups=8, channels=64, depth=2, heads=4, hidden=64,
+    ...                       decoder=(48, 32, 16, 16))
+    >>> TransUNet(1, 2, image_size=32, size=small).stride
+    8
     """
 
     width: int = 64
@@ -50,7 +55,7 @@ TINY = {16: TransUNetSize(16, (1, 1, 1), 8, 128, 4, 4, 256, (128, 64, 32, 16, 16
 
 
 class TransUNet(nn.Module):
-    r"""A ResNet shrinks the image to tokens, a transformer lets them talk, $y_i = U_i([\mathrm{up}(y_{i+1}), x_i])$.
+    r"""Image to tokens by a ResNet, a transformer among them, and up: $y_i = U_i([\mathrm{up}(y_{i+1}), x_i])$.
 
     Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H, W)`. A network of three channels, as published,
     takes a grey image, too, and shows it to all three.
@@ -60,10 +65,15 @@ class TransUNet(nn.Module):
     `dropout` acts in the transformer; `decoder_dropout` is the probability that a value on its way up is left out,
     where a step reads it, so that `encode` is never random with `dropout=0`. Both act in training only.
     `convention`: "pytorch" computes as TransUNet's authors do, "jax" as the network whose weights they start from.
-    `checkpointing` stores less for the way back and computes it again.
+    `checkpointing` stores less for the way back and computes it again, as `run_in_turn` does.
     For inference `folded(net)` standardises the weights once. An empty batch gives an empty one in evaluation.
     Errors: TypeError for an image that is not float; ValueError for one of another shape, and for numbers that do not
-    go together. Source: Chen et al. 2021, fig. 1, arXiv:2102.04306. Chapter 8.
+    go together. Source: Chen et al. 2021, fig. 1, arXiv:2102.04306. Chapter 10.
+
+    >>> import torch
+    >>> net, image = TransUNet.tiny(classes=2, image_size=32), torch.rand(2, 1, 32, 32)
+    >>> net(image).shape, [tuple(level.shape) for level in net.encode(image)]
+    (torch.Size([2, 2, 32, 32]), [(2, 16, 16, 16), (2, 64, 8, 8), (2, 128, 4, 4), (2, 128, 2, 2)])
     """
 
     def __init__(self, in_channels: int = 3, classes: int = 9, *, image_size: int | tuple[int, int] = 224,
@@ -72,20 +82,21 @@ class TransUNet(nn.Module):
         super().__init__()
         in_channels, classes = check_counts(in_channels=in_channels, classes=classes)
         decoder_dropout = check_probability("decoder_dropout", decoder_dropout)
-        how = dict(convention=convention, checkpointing=checkpointing)
-        self.cnn = ResNetV2(size.width, size.units, in_channels=in_channels, groups=size.groups, **how)
+        self.cnn = ResNetV2(size.width, size.units, in_channels=in_channels, groups=size.groups,
+                            convention=convention, checkpointing=checkpointing)
         self.stride = self.cnn.stride
         *skips, coarsest = self.cnn.channels
         self.embedding = nn.Conv2d(coarsest, size.channels, kernel_size=1)
         self.transformer = Transformer(size.channels, size.heads, depth=size.depth, hidden=size.hidden,
-                                       grid=grid_of(image_size, self.stride), dropout=dropout, **how)
+                                       grid=grid_of(image_size, self.stride), dropout=dropout,
+                                       convention=convention, checkpointing=checkpointing)
         self.narrow = ConvBlock(size.channels, size.decoder[0])
-        widths, skips = size.decoder[::-1], (0, *skips)                             # the finest first
+        widths = size.decoder[::-1]                                                 # the finest first
         self.up = nn.ModuleList(DoubleConv(coarse + skip, fine)
-                                for (fine, coarse), skip in zip(pairwise(widths), skips))
+                                for (fine, coarse), skip in zip(pairwise(widths), (0, *skips)))
         self.dropout = nn.ModuleList(Dropout(decoder_dropout) for _ in self.up)
         self.head = nn.Conv2d(widths[0], classes, kernel_size=3, padding=1)
-        self.to(memory_format=torch.channels_last)
+        lay_channels_last(self, dim=2)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         return self.decode(self.encode(image))
@@ -112,10 +123,10 @@ class TransUNet(nn.Module):
     def tiny(cls, in_channels: int = 3, classes: int = 2, *, image_size: int | tuple[int, int] = 64, stride: int = 16,
              dropout: float = 0.0, decoder_dropout: float = 0.0, convention: Convention = "jax",
              checkpointing: bool = False) -> TransUNet:
-        r"""One that trains on a CPU while you wait: 1.1 M parameters, the same construction.
+        r"""A network of 1.1 million parameters, which trains on a CPU in minutes: the same construction.
 
         Attention is among tokens of `stride` pixels: 16, or 8 with a stage less in the ResNet.
-        Errors: ValueError for another stride; else as `TransUNet`. Chapter 8.
+        Errors: ValueError for another stride; else as `TransUNet`. Chapter 10.
         """
         check_choice("stride", stride, (8, 16))
         return cls(in_channels, classes, image_size=image_size, size=TINY[stride], dropout=dropout,
@@ -130,7 +141,7 @@ class TransUNet(nn.Module):
         The file's first kernel reads red, green and blue; other `in_channels` share its sum evenly. That is a start and
         no copy, since the kernel is standardised: a grey image is best shown to the three channels.
         Errors: ValueError for a file that is no .npz, is truncated or holds pickled objects, and for missing,
-        unexpected or wrongly shaped arrays, each named; see `load_official`. Chapter 8.
+        unexpected or wrongly shaped arrays, each named; see `load_official`. Chapter 10.
         """
         net = cls(in_channels, classes, **arguments)
         load_official(path, net.cnn, net.embedding, net.transformer)

@@ -1,14 +1,15 @@
-r"""The U-Net: down to see far, up to see sharp, and across what was seen on the way (chapter 5)."""
+r"""The U-Net: down to see far, up to see sharp, and across what was seen on the way (chapter 7)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from medlearn.nets.blocks import (CHANNELS_LAST, CONV, DoubleConv, ResidualBlock, check_counts, check_dim, check_image,
-                                  check_widths, double, dropout_of_levels, halve)
+from medlearn.nets.blocks import (CONV, Conv, DoubleConv, ResidualBlock, check_counts, check_dim, check_image,
+                                  check_widths, double, dropout_of_levels, halve, lay_channels_last)
 from medlearn.nets.unet2015 import UNet2015
 
 Levels = list[Float[Tensor, "b _ ..."]]
@@ -32,8 +33,14 @@ class UNet(nn.Module):
     An empty batch gives an empty answer in evaluation.
     For inference `folded(net)` is the same network with its batch norms inside the kernels.
     Errors: TypeError for an image that is not float, or not of the weights' dtype; ValueError for another number of
-    channels or axes, an axis without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, a dropout outside 0..1.
-    Source: Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28; here with padding and batch norm. Chapter 5.
+    channels or axes, an axis without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, a
+    dropout outside 0..1.
+    Source: Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28; here with padding and batch norm. Chapter 7.
+
+    >>> import torch
+    >>> net, image = UNet(widths=(4, 8)).eval(), torch.rand(1, 1, 9, 16)
+    >>> net(image).shape, [tuple(level.shape) for level in net.encode(image)]
+    (torch.Size([1, 2, 9, 16]), [(1, 4, 9, 16), (1, 8, 5, 8)])
     """
 
     def __init__(self, in_channels: int = 1, classes: int = 2, *, dim: int = 2,
@@ -54,14 +61,14 @@ class UNet(nn.Module):
         self.dropout = dropout_of_levels(dropout, len(widths))
         self.heads = nn.ModuleList(CONV[dim](width, classes, kernel_size=1)
                                    for width in ((deep_supervision and finer) or widths[:1]))
-        self.to(memory_format=CHANNELS_LAST[dim])
+        lay_channels_last(self, dim)
 
     def forward(self, image: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"] | tuple[Float[Tensor, "b k ..."], ...]:
         return self.decode(self.encode(image))
 
     def encode(self, image: Float[Tensor, "b c *s"]) -> Levels:
         r"""$x_0 \dots x_{n-1}$, what is seen on the way down: `(B, widths[i], *S_i)`, the finest level first."""
-        check_image(image, self.in_channels, self.dim, weight=self.heads[0].weight)
+        check_image(image, self.in_channels, self.dim, weight=cast(Conv, self.heads[0]).weight)
         levels = [self.down[0](image)]
         for block in self.down[1:]:
             levels.append(block(halve(levels[-1])))

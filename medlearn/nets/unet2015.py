@@ -1,4 +1,4 @@
-r"""The U-Net of 2015 as its figure has it: nothing is padded, so each convolution takes a rim away (chapter 5)."""
+r"""The U-Net of 2015 as its figure has it: nothing is padded, so each convolution takes a rim away (chapter 7)."""
 from __future__ import annotations
 
 import math
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.nets.blocks import check_counts, check_image, check_probability, check_widths
+from medlearn.nets.blocks import check_counts, check_image, check_probability, check_widths, lay_channels_last
 
 
 class UNet2015(nn.Module):
@@ -19,14 +19,18 @@ class UNet2015(nn.Module):
     Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H - 184, W - 184)`, those of the image's middle;
     572 x 572 gives 388 x 388. A pooling halves an even size only, so H and W are $188 + 16 m$; to label the whole
     of an image mirror its border by 92 pixels, and what is missing to such a size: `F.pad(..., mode="reflect")`.
-    1 channel in and 2 classes out make 31,030,658 parameters. Weights start normal with deviation $\sqrt{2 / N}$, N the
-    values that one output sums over; biases start at 0.
+    `widths` are the channels of each level, the finest first. One channel in and two classes out make 31,030,658
+    parameters. Weights start normal with deviation $\sqrt{2 / N}$, N the values that one output sums over; biases
+    start at 0.
     `dropout` acts, in training, where the paper has it, at the end of the contracting path: on the maps of the two
     coarsest levels, by 0.5, both as in the network that its authors gave out.
     An empty batch gives an empty answer.
     Errors: TypeError for an image that is not float; ValueError for another number of channels or axes, a size that
     is not one of the above (it names the nearest), numbers of channels or classes below 1, a dropout outside 0..1.
-    Source: Ronneberger et al. 2015, fig. 1 and sec. 3, doi:10.1007/978-3-319-24574-4_28. Chapter 5.
+    Source: Ronneberger et al. 2015, fig. 1 and sec. 3, doi:10.1007/978-3-319-24574-4_28. Chapter 7.
+
+    >>> UNet2015(widths=(2, 2, 2, 2, 2))(torch.rand(1, 1, 188, 204)).shape
+    torch.Size([1, 2, 4, 20])
     """
 
     def __init__(self, in_channels: int = 1, classes: int = 2, *, widths: Sequence[int] = (64, 128, 256, 512, 1024),
@@ -44,7 +48,7 @@ class UNet2015(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(widths[0], classes, kernel_size=1)
         self.apply(_start)
-        self.to(memory_format=torch.channels_last)
+        lay_channels_last(self, dim=2)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k _ _"]:
         levels = self.encode(image)
@@ -90,4 +94,5 @@ def _start(module: nn.Module) -> None:
         overlap = isinstance(module, nn.Conv2d)                     # the windows of an up-convolution do not
         taps = math.prod(module.kernel_size) if overlap else 1
         nn.init.normal_(module.weight, std=math.sqrt(2 / (taps * module.in_channels)))
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,24 +1,25 @@
-r"""UNet++: a U-Net of every depth in one, nested, its skips filled with nodes (chapter 6)."""
+r"""UNet++: a U-Net of every depth in one, nested, its skips filled with nodes (chapter 8)."""
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from medlearn.nets.blocks import (CHANNELS_LAST, CONV, DoubleConv, check_counts, check_dim, check_image, check_widths,
-                                  conv_side_by_side, cut, double, dropout_of_levels, halve)
+from medlearn.nets.blocks import (CONV, Conv, DoubleConv, check_counts, check_dim, check_image, check_widths,
+                                  conv_side_by_side, cut, dropout_of_levels, halve, lay_channels_last)
 
 Place = tuple[int, int]
-UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+UP_CONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 class UNetPlusPlus(nn.Module):
-    r"""$x_{i,0} = H(\mathrm{halve}(x_{i-1,0}))$, $x_{i,j} = H([x_{i,0}, \dots, x_{i,j-1}, U(x_{i+1,j-1})])$, $i + j \le n$.
+    r"""$x_{i,0}=H(\mathrm{halve}(x_{i-1,0}))$, $x_{i,j} = H([x_{i,0}, \dots, x_{i,j-1}, U(x_{i+1,j-1})])$, $i+j \le n$.
 
     Shapes: `image (B, in_channels, *S)` to logits `(B, classes, *S)`; `*S` has `dim` axes of any size, odd ones too.
     `widths` are the channels of the rows $i = 0 \dots n$, the finest first: n + 1 of them give a network of depth n.
@@ -37,7 +38,13 @@ class UNetPlusPlus(nn.Module):
     without a voxel, another `dim` than 2 or 3, numbers of channels or classes below 1, fewer than two widths, a
     dropout outside 0..1.
     Source: Zhou et al. 2018, eq. 1, doi:10.1007/978-3-030-00889-5_1; 2020, doi:10.1109/TMI.2019.2959609; here with
-    batch norm. Chapter 6.
+    batch norm. Chapter 8.
+
+    >>> net, image = UNetPlusPlus(widths=(4, 8, 8)), torch.rand(2, 1, 16, 16)
+    >>> [tuple(logits.shape) for logits in net(image)]                  # in training an answer of each depth
+    [(2, 2, 16, 16), (2, 2, 16, 16)]
+    >>> net.eval()(image).shape, net.prune(1)(image).shape
+    (torch.Size([2, 2, 16, 16]), torch.Size([2, 2, 16, 16]))
     """
 
     def __init__(self, in_channels: int = 1, classes: int = 2, *, dim: int = 2,
@@ -62,7 +69,7 @@ class UNetPlusPlus(nn.Module):
         for d in range(1 if deep_supervision else depth, depth + 1):
             self.heads[str(d)] = CONV[dim](widths[0], classes, kernel_size=1)
         self.dropout = dropout_of_levels(dropout, len(widths))
-        self.to(memory_format=CHANNELS_LAST[dim])
+        lay_channels_last(self, dim)
 
     def forward(self, image: Float[Tensor, "b c *s"]) -> Float[Tensor, "b k *s"] | tuple[Float[Tensor, "b k *s"], ...]:
         answers = list(self.answers(image).values())
@@ -77,12 +84,12 @@ class UNetPlusPlus(nn.Module):
 
     def features(self, image: Float[Tensor, "b c *s"]) -> dict[Place, Float[Tensor, "b _ ..."]]:
         r"""Every $x_{i,j}$: `(B, widths[i], *S_i)`, with `*S_i` halved, upwards, i times."""
-        check_image(image, self.in_channels, self.dim, weight=next(iter(self.heads.values())).weight)
+        check_image(image, self.in_channels, self.dim, weight=cast(Conv, next(iter(self.heads.values()))).weight)
         x: dict[Place, Tensor] = {}
         for (i, j), places in self.graph.items():
             *left, other = [x[place] for place in places] or [image]
             if j:
-                other = self.up[_name(i, j)](self.dropout[i + 1](other), like=left[0])
+                other = cut(self.up[_name(i, j)](self.dropout[i + 1](other)), like=left[0])
             elif i:
                 other = halve(other)
             x[i, j] = self.nodes[_name(i, j)](*left, other)
@@ -121,7 +128,7 @@ class UNetPlusPlus(nn.Module):
         return DoubleConv(in_channels, out_channels, dim=self.dim)
 
     def _riser(self, coarse: int, fine: int) -> nn.Module:
-        return _NarrowAndDouble(CONV[self.dim](coarse, fine, kernel_size=1, bias=False))
+        return nn.Sequential(CONV[self.dim](coarse, fine, kernel_size=1, bias=False), nn.Upsample(scale_factor=2))
 
 
 class _UNetPlusPlus2018(UNetPlusPlus):
@@ -130,15 +137,18 @@ class _UNetPlusPlus2018(UNetPlusPlus):
                                   for a, b in pairwise((in_channels, out_channels, out_channels))))
 
     def _riser(self, coarse: int, fine: int) -> nn.Module:
-        return _UpConv(UP_CONV[self.dim](coarse, fine, kernel_size=2, stride=2))
+        return nn.Sequential(UP_CONV[self.dim](coarse, fine, kernel_size=2, stride=2))
 
 
 def nested_graph(depth: int) -> dict[Place, tuple[Place, ...]]:
     r"""The places $(i, j)$ with $i + j \le n$ in an order of computation, and for each those whose maps it takes.
 
     $(i, 0)$ takes $(i - 1, 0)$, and $(i, j)$ takes $(i, 0), \dots, (i, j - 1)$ and, last, $(i + 1, j - 1)$.
-    Errors: ValueError for a depth below 1.
-    Source: Zhou et al. 2018, fig. 1, doi:10.1007/978-3-030-00889-5_1. Chapter 6.
+    n is the `depth`. Errors: ValueError for a depth below 1.
+    Source: Zhou et al. 2018, fig. 1, doi:10.1007/978-3-030-00889-5_1. Chapter 8.
+
+    >>> nested_graph(1)
+    {(0, 0): (), (1, 0): ((0, 0),), (0, 1): ((0, 0), (1, 0))}
     """
     depth, = check_counts(depth=depth)
     graph: dict[Place, tuple[Place, ...]] = {}
@@ -150,20 +160,10 @@ def nested_graph(depth: int) -> dict[Place, tuple[Place, ...]]:
     return graph
 
 
-class _NarrowAndDouble(nn.Sequential):
-    def forward(self, x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b d *s"]:
-        return double(self[0](x), like)
-
-
-class _UpConv(nn.Sequential):
-    def forward(self, x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b d *s"]:
-        return cut(self[0](x), like)
-
-
 class _PlainDoubleConv(nn.Sequential):
     def forward(self, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c *s"]:
         first, second = self
-        return second(conv_side_by_side(first, *maps).relu_()).relu_()
+        return second(conv_side_by_side(cast(Conv, first), *maps).relu_()).relu_()
 
 
 def _mean_answer(answers: Sequence[Float[Tensor, "b k *s"]]) -> Float[Tensor, "b k *s"]:

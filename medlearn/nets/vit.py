@@ -1,8 +1,9 @@
-r"""The vision transformer: an image as a row of tokens that look at each other, layer upon layer (chapter 8)."""
+r"""The vision transformer: an image as a row of tokens that look at each other, layer upon layer (chapter 10)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -18,12 +19,16 @@ EPS = 1e-6                  # of layer norm
 
 
 class TransformerBlock(nn.Module):
-    r"""$z' = z + \mathrm{MSA}(\mathrm{LN}(z))$, then $z' + \mathrm{MLP}(\mathrm{LN}(z'))$: look around, then think.
+    r"""$z' = z + \mathrm{MSA}(\mathrm{LN}(z))$, then $z' + \mathrm{MLP}(\mathrm{LN}(z'))$: attention, then an MLP.
 
-    Shapes: tokens `(B, N, channels)` to the same. The MLP has `hidden` units and GELU: the exact one with
-    `convention="pytorch"`, its tanh approximation with "jax". `dropout` acts in the MLP, in training only.
-    An empty batch gives an empty batch. Errors: as `SelfAttention`; ValueError for another convention.
-    Source: Dosovitskiy et al. 2021, eq. 2 and 3, arXiv:2010.11929. Chapter 8.
+    Shapes: `tokens (B, N, channels)` to the same. MSA is the attention of `heads` heads. The MLP has `hidden` units and
+    GELU: the exact one with `convention="pytorch"`, its tanh approximation with "jax". `dropout` is the probability
+    with which the MLP leaves a value out, in training only. An empty batch gives an empty batch.
+    Errors: as `SelfAttention`; ValueError for another convention.
+    Source: Dosovitskiy et al. 2021, eq. 2 and 3, arXiv:2010.11929. Chapter 10.
+
+    >>> TransformerBlock(8, 2, hidden=16)(torch.rand(1, 5, 8)).shape
+    torch.Size([1, 5, 8])
     """
 
     def __init__(self, channels: int, heads: int, *, hidden: int, dropout: float = 0.0,
@@ -35,9 +40,10 @@ class TransformerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=EPS)
         self.attention = SelfAttention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=EPS)
-        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU("none" if convention == "pytorch" else "tanh"),
-                                 nn.Dropout(dropout), nn.Linear(hidden, channels), nn.Dropout(dropout))
-        for layer in (self.mlp[0], self.mlp[3]):
+        widen, narrow = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        self.mlp = nn.Sequential(widen, nn.GELU("none" if convention == "pytorch" else "tanh"), nn.Dropout(dropout),
+                                 narrow, nn.Dropout(dropout))
+        for layer in (widen, narrow):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
 
@@ -54,7 +60,7 @@ class Transformer(nn.Module):
     interpolated, see `resize_positions`. Without positions the places could be exchanged and nothing would notice.
     `dropout` acts behind the positions and in the MLPs, in training only. `checkpointing` keeps only what passes
     between the blocks, and computes the rest again on the way back. An empty batch gives an empty batch.
-    Errors: as `TransformerBlock`; ValueError for a map of another shape. Source: as `TransformerBlock`. Chapter 8.
+    Errors: as `TransformerBlock`; ValueError for a map of another shape. Source: as `TransformerBlock`. Chapter 10.
     """
 
     def __init__(self, channels: int, heads: int, *, depth: int, hidden: int, grid: tuple[int, int],
@@ -77,7 +83,7 @@ class Transformer(nn.Module):
     def weights(self, map_: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b heads n n"]]:
         r"""Who looks at whom, `(B, heads, N, N)` for each block, the first block first: for `attention_rollout`."""
         found, tokens = [], self.tokens(map_)
-        for block in self.blocks:
+        for block in cast(Sequence[TransformerBlock], self.blocks):
             found.append(block.attention.weights(block.norm1(tokens)))
             tokens = block(tokens)
         return found
@@ -92,17 +98,24 @@ class Transformer(nn.Module):
 class ViTSegmenter(nn.Module):
     r"""A pure transformer that segments: patches, `Transformer`, a class for each patch, and bilinear interpolation.
 
-    Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H, W)`; the `patch` must divide H and W. Other sizes
-    than `image_size` get interpolated positions. It sees far, and answers on a grid as coarse as its patches: nothing
-    but the interpolation says where between them a border runs. As small as it comes it has half a million parameters.
+    Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H, W)`; `patch`, the pixels of a patch
+    along each axis, must divide H and W. Other sizes than `image_size`, an int or (H, W), get interpolated positions.
+    It sees far, and answers on a grid as coarse as its patches: nothing but the interpolation says where between them a
+    border runs. The transformer has `channels`, `heads`, `depth`, `hidden` and `dropout` as in `TransformerBlock` and
+    `Transformer`; with the defaults there are half a million parameters.
     An empty batch gives empty logits in evaluation; in training the head's norm refuses it.
     Errors: TypeError for an image that is not float; ValueError for one of another shape, for sizes that the patch
     does not divide, and as `Transformer`.
-    Source: Zheng et al. 2021 ("SETR-Naive"), sec. 3.2, arXiv:2012.15840. Chapter 8.
+    Source: Zheng et al. 2021 ("SETR-Naive"), sec. 3.2, arXiv:2012.15840. Chapter 10.
+
+    >>> net = ViTSegmenter(classes=2, image_size=32, channels=8, heads=2, depth=1, hidden=8)
+    >>> net(torch.rand(2, 1, 32, 32)).shape, net(torch.rand(2, 1, 48, 64)).shape
+    (torch.Size([2, 2, 32, 32]), torch.Size([2, 2, 48, 64]))
     """
 
     def __init__(self, in_channels: int = 1, classes: int = 2, *, image_size: int | tuple[int, int] = 64,
-                 patch: int = 8, channels: int = 128, heads: int = 4, depth: int = 4, hidden: int = 256, dropout: float = 0.0):
+                 patch: int = 8, channels: int = 128, heads: int = 4, depth: int = 4, hidden: int = 256,
+                 dropout: float = 0.0):
         super().__init__()
         in_channels, classes, patch = check_counts(in_channels=in_channels, classes=classes, patch=patch)
         self.in_channels, self.patch = in_channels, patch
@@ -123,14 +136,18 @@ def resize_positions(positions: Float[Tensor, "1 n c"], grid: Sequence[int], siz
                      ) -> Float[Tensor, "1 m c"]:
     r"""The positions of a grid for another size of map: linear between them, the corners staying on the corners.
 
-    Shapes: `(1, h * w, C)` to `(1, size[0] * size[1], C)`. It is the order-1 zoom by which the official weights are
-    brought to other grids. It serves there and for every size of image that comes later, so that a network
-    loaded at one size answers at another as one that was loaded for it.
-    The grid's own size gives the positions themselves.
-    Errors: ValueError for another number of positions than the grid has. Chapter 8.
+    Shapes: `positions (1, h * w, C)` of a `grid` (h, w) to `(1, size[0] * size[1], C)`. It is the order-1 zoom by which
+    the official weights are brought to other grids. It serves there and for every size of image that comes later, so
+    that a network loaded at one size answers at another as one that was loaded for it.
+    The grid's own size gives the same numbers. No size is asked for by name: so what is exported or traced at one size
+    answers at others.
+    Errors: ValueError for another number of positions than the grid has. Chapter 10.
+
+    >>> resize_positions(torch.tensor([[[0.], [1.]]]), (1, 2), (1, 3))
+    tensor([[[0.0000],
+             [0.5000],
+             [1.0000]]])
     """
-    if tuple(size) == tuple(grid):
-        return positions
     return to_tokens(F.interpolate(to_map(positions, grid), tuple(size), mode="bilinear", align_corners=True))
 
 

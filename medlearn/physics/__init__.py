@@ -1,4 +1,4 @@
-"""How scanners measure: CT (chapter 9), MRI (chapter 10) and ultrasound (chapter 11)."""
+"""How scanners measure: CT (chapter 11), MRI (chapter 12) and ultrasound (chapter 13)."""
 from medlearn.physics import ct, despeckle, mri, noise_power, projection, rician, stabilise, ultrasound
 from medlearn.physics.ct import (MU_WATER_PER_MM, LogCounts, attenuation_to_hu, expected_counts, hu_to_attenuation,
                                  log_transform, low_dose, photon_counts, poisson_nll, weighted_least_squares)

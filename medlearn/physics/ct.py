@@ -1,4 +1,4 @@
-r"""Computed tomography: Hounsfield units, the photons that are counted, and the noise of a lower dose (chapter 9)."""
+r"""Computed tomography: Hounsfield units, the photons that are counted, and the noise of a lower dose (chapter 11)."""
 from __future__ import annotations
 
 import math
@@ -32,7 +32,7 @@ SLAB = 16                       # slices of a volume that `low_dose` has in hand
 class LogCounts(NamedTuple):
     r"""What `log_transform` answers: the measured `line_integrals` and the `variance` of each.
 
-    Shapes: both as the counts. Units: none. The variance is infinite where no photon arrived. Chapter 9.
+    Shapes: both as the counts. Units: none. The variance is infinite where no photon arrived. Chapter 11.
 
     >>> log_transform(torch.tensor([[1000.0, 0.0]]), 1000.0).variance
     tensor([[0.0010,    inf]])
@@ -54,7 +54,7 @@ def hu_to_attenuation(image_hu: Float[Tensor, "..."],
     padding beyond the field of view), and for an image that varies by less than 20 HU about 0, which is one in other
     units.
     Source: Hounsfield 1973, doi:10.1259/0007-1285-46-552-1016; 0.0193/mm, Hubbell and Seltzer 1995, NISTIR 5632.
-    Chapter 9.
+    Chapter 11.
 
     >>> hu_to_attenuation(torch.tensor([-1000.0, 0.0, 1000.0]))
     tensor([0.0000, 0.0193, 0.0386])
@@ -71,7 +71,7 @@ def attenuation_to_hu(mu_per_mm: Float[Tensor, "..."],
     Shapes: any. Units: `mu_per_mm` and `mu_water_per_mm` in 1/mm, the answer in HU. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, values beyond 5/mm either way (no body has
     that), water outside 0.001..1 per mm.
-    Source: as `hu_to_attenuation`. Chapter 9.
+    Source: as `hu_to_attenuation`. Chapter 11.
 
     >>> attenuation_to_hu(torch.tensor([0.0, 0.0193, 0.0386])).round()
     tensor([-1000.,     0.,  1000.])
@@ -91,7 +91,7 @@ def expected_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage) -> Floa
     Units: photons in each ray; line integrals have none. An empty batch gives an empty answer.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, line integrals beyond 50 either way (an image
     in HU was projected, or one in 1/cm with a pixel in mm), an `i0` that is not above 0 and at most 1e12.
-    Source: Beer 1852, doi:10.1002/andp.18521620505. Chapter 9.
+    Source: Beer 1852, doi:10.1002/andp.18521620505. Chapter 11.
 
     >>> expected_counts(torch.tensor([[0.0, 1.0]]), 1000.0)
     tensor([[1000.0000,  367.8795]])
@@ -114,7 +114,7 @@ def photon_counts(line_integrals: Float[Tensor, "b *s"], i0: PerImage, *, electr
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours. Counts are
     drawn on the generator's device, so a CPU generator gives the same counts to a sinogram on a GPU.
     Errors: as `expected_counts`; ValueError for an `electronic_sd` that is negative or above 1e12.
-    Source: Poisson and Gaussian parts, Whiting et al. 2006, doi:10.1118/1.2230762. Chapter 9.
+    Source: Poisson and Gaussian parts, Whiting et al. 2006, doi:10.1118/1.2230762. Chapter 11.
 
     >>> counts = photon_counts(torch.zeros(1, 100000), 50.0, generator=torch.Generator().manual_seed(0))
     >>> round((counts.var() / counts.mean()).item(), 1)      # Poisson's law: the variance is the mean
@@ -137,7 +137,7 @@ def log_transform(counts: Float[Tensor, "b *s"], i0: PerImage, *, electronic_sd:
     An empty batch gives empty answers.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, an `i0` or an `electronic_sd` that
     `photon_counts` refuses, counts below 0 that no electronic noise explains (ten standard deviations of it).
-    Source: Macovski 1983, Medical Imaging Systems, ch. 3; Thibault et al. 2006, doi:10.1117/12.660281. Chapter 9.
+    Source: Macovski 1983, Medical Imaging Systems, ch. 3; Thibault et al. 2006, doi:10.1117/12.660281. Chapter 11.
 
     >>> log_transform(torch.tensor([[1000.0, 0.0]]), 1000.0).line_integrals
     tensor([[0.0000, 7.6009]])
@@ -163,7 +163,7 @@ def poisson_nll(expected: Float[Tensor, "*s"], counts: Float[Tensor, "*s"]) -> F
     float32 the terms above, millions each, would leave no decimal place. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for shapes that differ, NaN, negative counts or means,
     and a mean of 0 where photons were counted, which cannot be.
-    Source: Lange and Carson 1984, J Comput Assist Tomogr 8:306-316. Chapter 9.
+    Source: Lange and Carson 1984, J Comput Assist Tomogr 8:306-316. Chapter 11.
 
     >>> poisson_nll(torch.tensor([0.5, 1.0, 2.0]), torch.ones(3))       # least where the mean is the count
     tensor([1.1931, 1.0000, 1.3069])
@@ -193,7 +193,7 @@ def weighted_least_squares(line_integrals: Float[Tensor, "*s"], measured: Float[
     infinite variance counts for nothing, and has no gradient. Units: none; the `.mean()` is a loss. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for shapes that differ, NaN, a variance that is not
     positive.
-    Source: Sauer and Bouman 1993, doi:10.1109/78.193196. Chapter 9.
+    Source: Sauer and Bouman 1993, doi:10.1109/78.193196. Chapter 11.
 
     >>> weighted_least_squares(torch.ones(2), torch.tensor([1.5, 9.0]), variance=torch.tensor([0.125, torch.inf]))
     tensor([1., 0.])
@@ -232,7 +232,7 @@ def low_dose(image_hu: Float[Tensor, "b c *s"], dose_fraction: PerImage, *,
     Errors: as `hu_to_attenuation`; ValueError for other axes, a fraction outside 1e-6..1, a pixel outside
     0.001..100 mm, a grid of another shape, of pixels that are not square or of slices along another axis, an `i0` or
     an `electronic_sd` that `photon_counts` refuses, a window that is not there.
-    Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891; Zabic et al. 2013, doi:10.1118/1.4789628. Chapter 9.
+    Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891; Zabic et al. 2013, doi:10.1118/1.4789628. Chapter 11.
 
     >>> water = torch.zeros(1, 1, 32, 32)
     >>> half, fifth = (low_dose(water, dose, pixel_mm=8.0, generator=torch.Generator().manual_seed(0))
@@ -267,7 +267,7 @@ def low_dose(image_hu: Float[Tensor, "b c *s"], dose_fraction: PerImage, *,
 
 
 def forget_scanner() -> None:
-    r"""Gives back the memory of the scanner that `low_dose` keeps; the next `low_dose` builds it again. Chapter 9.
+    r"""Gives back the memory of the scanner that `low_dose` keeps; the next `low_dose` builds it again. Chapter 11.
 
     >>> forget_scanner()
     """

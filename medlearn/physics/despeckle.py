@@ -1,4 +1,4 @@
-r"""Filters for speckle, on the amplitude before the logarithm: linear, homomorphic, Lee's, the median (chapter 11)."""
+r"""Filters for speckle, on the amplitude before the logarithm: linear, homomorphic, Lee's, the median (chapter 13)."""
 from __future__ import annotations
 
 import math
@@ -23,7 +23,7 @@ def gaussian_filter(image: Float[Tensor, "b c *s"], width_voxels: Number) -> Flo
 
     Shapes: as the `image`. Units: `width_voxels`, w, in voxels; 0 leaves the image. No image gives none.
     Errors: ValueError for anything but a finite float image with 2 or 3 axes of space, a width outside 0..50.
-    As in `scipy.ndimage`, with `mode="nearest"`. Chapter 11.
+    As in `scipy.ndimage`, with `mode="nearest"`. Chapter 13.
 
     >>> gaussian_filter(torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]]), 0.5)
     tensor([[[[2.6387e-04, 1.0645e-01, 7.8657e-01, 1.0645e-01, 2.6387e-04]]]])
@@ -43,7 +43,7 @@ def homomorphic_filter(amplitude: Float[Tensor, "b c *s"], width_voxels: Number,
     maximum. An image of zeros stays one; no image gives none.
     Errors: ValueError for a negative amplitude (an image in dB is already a logarithm: filter that linearly), NaN, a
     width outside 0..50, a floor outside -300..-20 dB.
-    Source: Oppenheim et al. 1968, doi:10.1109/PROC.1968.6570. Chapter 11.
+    Source: Oppenheim et al. 1968, doi:10.1109/PROC.1968.6570. Chapter 13.
 
     >>> stripes = torch.tensor([1.0, 100.0]).repeat(8)[None, None, None]
     >>> homomorphic_filter(stripes, 2.0)[..., 8].round(decimals=1)      # the geometric mean of 1 and 100
@@ -71,7 +71,7 @@ def lee_filter(amplitude: Float[Tensor, "b c *s"], window: int | np.integer = 7,
     Shapes: as the `amplitude`. Units: the amplitude's; `window` in voxels, odd. The border is repeated outside.
     Where the window is constant the filter leaves it. No image gives none.
     Errors: ValueError for a negative amplitude, NaN, a window that is even or outside 1..99, a variation outside 0..2.
-    Source: Lee 1980, doi:10.1109/TPAMI.1980.4766994. Chapter 11.
+    Source: Lee 1980, doi:10.1109/TPAMI.1980.4766994. Chapter 13.
 
     >>> edge = torch.tensor([1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 9.0])[None, None, None]
     >>> lee_filter(edge, 3)[0, 0, 0, 2:6]           # a plain mean would be 1, 3.67, 6.33, 9
@@ -96,7 +96,7 @@ def median_filter(image: Float[Tensor, "b c *s"], window: int | np.integer = 5) 
     Shapes: as the `image`. Units: the image's; `window` in voxels, odd. The border is repeated outside.
     No image gives none. Errors: ValueError for anything but a finite float image with 2 or 3 axes of space, a window
     that is even or outside 1..99. As in `scipy.ndimage`, with `mode="nearest"`.
-    Source: Tukey 1977, Exploratory Data Analysis, ch. 7. Chapter 11.
+    Source: Tukey 1977, Exploratory Data Analysis, ch. 7. Chapter 13.
 
     >>> median_filter(torch.tensor([[[[1.0, 9.0, 1.0, 5.0, 5.0]]]]), 3)
     tensor([[[[1., 1., 5., 5., 5.]]]])
@@ -117,7 +117,7 @@ def median_filter(image: Float[Tensor, "b c *s"], window: int | np.integer = 5) 
 def gaussian_kernel(width: float) -> list[float]:
     r"""The weights $e^{-n^2 / 2w^2}$ of a Gaussian of sd w, out to 4 w, scaled so that their sum is 1.
 
-    Units: `width`, w, in voxels; 0 gives the single weight 1. Chapter 11.
+    Units: `width`, w, in voxels; 0 gives the single weight 1. Chapter 13.
 
     >>> [round(weight, 3) for weight in gaussian_kernel(0.5)]
     [0.0, 0.106, 0.787, 0.106, 0.0]
@@ -133,7 +133,7 @@ def blur(image: Tensor, kernel: list[float], *, pad: bool = True) -> Tensor:
 
     Shapes: `image (B, C, *S)`; with `pad` the border is repeated outside and the shape stays, without it the image
     gets smaller by the kernel's reach on each side. No image gives none.
-    It is a sum of shifted images: a convolution would be rounded to half precision under autocast. Chapter 11.
+    It is a sum of shifted images: a convolution would be rounded to half precision under autocast. Chapter 13.
 
     >>> blur(torch.tensor([[[[0.0, 4.0, 0.0]]]]), [0.25, 0.5, 0.25])
     tensor([[[[1., 2., 1.]]]])
@@ -148,7 +148,7 @@ def blur(image: Tensor, kernel: list[float], *, pad: bool = True) -> Tensor:
 
 
 def check_amplitude(amplitude: Tensor) -> None:
-    r"""Refuses anything but an `amplitude` `(B, C, *S)` of finite numbers of 0 or more. Chapter 11.
+    r"""Refuses anything but an `amplitude` `(B, C, *S)` of finite numbers of 0 or more. Chapter 13.
 
     >>> check_amplitude(torch.full((1, 1, 8, 8), -20.0))        # doctest: +ELLIPSIS
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-r"""Magnetic resonance imaging: signal, coil, k-space, and the noise that is added before the magnitude (chapter 10)."""
+r"""Magnetic resonance imaging: signal, coil, k-space, and the noise that is added before the magnitude (chapter 12)."""
 from __future__ import annotations
 
 import math
@@ -32,7 +32,7 @@ def spoiled_gradient_echo(proton_density: Numbers, *, t1_ms: Numbers, t2star_ms:
     are not positive, a T1 below 5 ms (it may be in seconds), an echo after the repetition, a flip angle outside
     0..180, or what is not finite.
     Source: Ernst and Anderson 1966, doi:10.1063/1.1719961; Haase et al. 1986, doi:10.1016/0022-2364(86)90433-6.
-    Chapter 10.
+    Chapter 12.
 
     >>> spoiled_gradient_echo(1.0, t1_ms=800.0, t2star_ms=50.0, tr_ms=20.0, te_ms=4.0, flip_deg=25.0)
     tensor(0.0830)
@@ -60,7 +60,7 @@ def spin_echo(proton_density: Numbers, *, t1_ms: Numbers, t2_ms: Numbers, tr_ms:
     `proton_density`. Empty tensors give an empty tensor.
     Errors: as `spoiled_gradient_echo`.
     Source: Hahn 1950, doi:10.1103/PhysRev.80.580; the 180 degree pulse at TE/2 turns over what had recovered by then.
-    Chapter 10.
+    Chapter 12.
 
     >>> spin_echo(1.0, t1_ms=1000.0, t2_ms=torch.tensor([80.0, 2000.0]), tr_ms=5000.0, te_ms=80.0)
     tensor([0.3652, 0.9538])
@@ -86,7 +86,7 @@ def bias_field(shape: Sequence[int | np.integer], strength: PerImage, *, order: 
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
     Errors: ValueError for a shape without 2 or 3 axes of space, an axis not longer than `order`, `order` below 1, a
     strength outside 0..2 or NaN, a wrong number of generators.
-    Source: multiplicative model, Sled et al. 1998, doi:10.1109/42.668698. Chapter 10.
+    Source: multiplicative model, Sled et al. 1998, doi:10.1109/42.668698. Chapter 12.
 
     >>> bias_field((4, 64, 64), 0.1, generator=torch.Generator().manual_seed(0)).shape
     torch.Size([4, 1, 64, 64])
@@ -116,7 +116,7 @@ def to_kspace(image: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Com
     Shapes: `image (B, C, *S)` with two or three axes of space. Units: the image's; the transform is unitary, so noise
     has the same standard deviation on both sides. float64 gives complex128, all else complex64. No image gives none.
     Errors: TypeError for anything but a float or complex tensor, ValueError for other axes, NaN or infinity.
-    Source: Brown et al. 2014, ch. 9, doi:10.1002/9781118633953. Chapter 10.
+    Source: Brown et al. 2014, ch. 9, doi:10.1002/9781118633953. Chapter 12.
 
     >>> to_kspace(torch.ones(1, 1, 2, 2)).abs()         # a constant has one frequency, 0, at N // 2
     tensor([[[[0., 0.],
@@ -128,7 +128,7 @@ def to_kspace(image: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -> Com
 def from_kspace(kspace: Complex[Tensor, "b c *s"]) -> Complex[Tensor, "b c *s"]:
     r"""The image, $S_n = N^{-1/2} \sum_k K_k e^{2\pi i\, k \cdot n / N}$: the inverse of `to_kspace`, and its adjoint.
 
-    Shapes: `kspace (B, C, *S)`. Units, empty case, errors, source: as `to_kspace`. Chapter 10.
+    Shapes: `kspace (B, C, *S)`. Units, empty case, errors, source: as `to_kspace`. Chapter 12.
 
     >>> image = torch.arange(6.0).reshape(1, 1, 2, 3)
     >>> torch.allclose(from_kspace(to_kspace(image)).real, image, atol=1e-5)
@@ -149,7 +149,7 @@ def cartesian_mask(shape: Sequence[int | np.integer], fraction: PerImage, *, cen
     An empty batch gives an empty mask; fraction 1 measures all.
     `generator`: one for the batch, or one for each image, which then does not depend on its neighbours.
     Errors: ValueError for other axes, `centre` outside 0..1, a fraction below `centre` or above 1.
-    Source: Lustig et al. 2007, doi:10.1002/mrm.21391. Chapter 10.
+    Source: Lustig et al. 2007, doi:10.1002/mrm.21391. Chapter 12.
 
     >>> mask = cartesian_mask((1, 2, 64), 0.25, generator=torch.Generator().manual_seed(0))
     >>> mask.shape, mask.sum(-1).tolist()
@@ -181,7 +181,7 @@ def complex_noise(signal: Float[Tensor, "b *s"] | Complex[Tensor, "b *s"], sigma
     image's complex noise is its `rician_noise`. float64 gives complex128, all else complex64.
     Errors: TypeError for anything but a float or complex tensor; ValueError for NaN, a sigma that is negative or not
     finite, a wrong number of generators.
-    Source: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 10.
+    Source: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 12.
 
     >>> noisy = complex_noise(torch.zeros(1, 256, 256), 2.0, generator=torch.Generator().manual_seed(0))
     >>> round(noisy.real.std().item(), 1), round(noisy.imag.std().item(), 1)
@@ -200,7 +200,7 @@ def magnitude(signal: Complex[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
     r"""$|S| = \sqrt{\mathrm{Re}(S)^2 + \mathrm{Im}(S)^2}$: what most scanners store; the phase is lost.
 
     Shapes: as the `signal`. Units: the signal's. The gradient at 0 is 0. No signal gives none.
-    Errors: TypeError for what is not complex. Chapter 10.
+    Errors: TypeError for what is not complex. Chapter 12.
 
     >>> magnitude(torch.tensor([3 + 4j]))
     tensor([5.])
@@ -218,7 +218,7 @@ def sum_of_squares(coils: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"]) -
     $\sum_c |S_c|^2/\sigma^2$; one coil gives Rice. The gradient at 0 is 0. No image gives none.
     Errors: TypeError for anything but a float or complex tensor; ValueError for other axes, no coil, NaN or infinity.
     Source: Roemer et al. 1990, doi:10.1002/mrm.1910160203; Constantinides et al. 1997,
-    doi:10.1002/mrm.1910380524. Chapter 10.
+    doi:10.1002/mrm.1910380524. Chapter 12.
 
     >>> sum_of_squares(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1))
     tensor([[[[5.]]]])
@@ -241,7 +241,7 @@ def rician_noise(magnitude: Float[Tensor, "b *s"], sigma: PerImage, *,
     computed in float32, where the squares have room.
     Errors: TypeError for anything but a float tensor; ValueError for a magnitude below 0 (a standardised image: add
     noise before standardising it) or not finite, a sigma that is negative or not finite, a wrong number of generators.
-    Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 10.
+    Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 12.
 
     >>> air = rician_noise(torch.zeros(1, 256, 256), 4.0, generator=torch.Generator().manual_seed(0))
     >>> round(air.mean().item(), 1)         # not 0 but sigma sqrt(pi / 2), since no magnitude is negative

@@ -1,4 +1,4 @@
-r"""How noise is spread over frequencies and directions: its power spectrum, its grain and its streaks (chapter 9)."""
+r"""How noise is spread over frequencies and directions: its power spectrum, its grain and its streaks (chapter 11)."""
 from __future__ import annotations
 
 from functools import reduce
@@ -19,7 +19,7 @@ from medlearn.physics.projection import pixel_width
 class Profile(NamedTuple):
     r"""A spectrum in bins: their middles `at`, in 1/mm or in degrees, and the mean `power` in each.
 
-    Shapes: one number for each bin. Units: as `radial_profile` and `angular_profile`. Chapter 9.
+    Shapes: one number for each bin. Units: as `radial_profile` and `angular_profile`. Chapter 11.
 
     >>> Profile(at=torch.tensor([0.25]), power=torch.tensor([4.0]))
     Profile(at=tensor([0.2500]), power=tensor([4.]))
@@ -40,7 +40,7 @@ def noise_power_spectrum(noise: Float[Tensor, "b c *s"], pixel_mm: Number | Grid
     `noise` is what is left after the signal is taken away, as the difference of two scans divided by $\sqrt 2$.
     Errors: TypeError for anything but a float tensor; ValueError for other axes, NaN, no image, a pixel outside
     0.001..100 mm, a grid of another shape or with voxels of unequal edges.
-    Source: Siewerdsen et al. 2002, doi:10.1118/1.1513158. Chapter 9.
+    Source: Siewerdsen et al. 2002, doi:10.1118/1.1513158. Chapter 11.
 
     >>> noise = 10 * torch.randn(100, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> round(noise_power_spectrum(noise, 0.5).mean().item())       # 10 ** 2 * 0.5 ** 2
@@ -63,7 +63,7 @@ def radial_profile(spectrum: Float[Tensor, "*s"], pixel_mm: Number | Grid, *,
     Shapes: a `spectrum (*S)` of `noise_power_spectrum`, in `bins` of one width. Units: 1/mm, and the spectrum's;
     `pixel_mm` as there. A bin without a frequency in it has NaN.
     Errors: ValueError for fewer than 1 bin, a pixel outside 0.001..100 mm.
-    Source: as `noise_power_spectrum`. Chapter 9.
+    Source: as `noise_power_spectrum`. Chapter 11.
 
     >>> radial_profile(torch.ones(8, 8), 0.5, bins=2)
     Profile(at=tensor([0.2500, 0.7500]), power=tensor([1., 1.]))
@@ -82,7 +82,7 @@ def angular_profile(spectrum: Float[Tensor, "nx ny"], bins: int | np.integer = 3
     Units: degrees of 0..180, and the spectrum's.
     Round noise is flat. Streaks along one direction are a peak at right angles to it, since across them the noise
     varies. A bin without a frequency in it has NaN. Errors: ValueError for no 2D spectrum, fewer than 1 bin.
-    Source: anisotropic noise behind dense paths, Kachelriess et al. 2001, doi:10.1118/1.1358303. Chapter 9.
+    Source: anisotropic noise behind dense paths, Kachelriess et al. 2001, doi:10.1118/1.1358303. Chapter 11.
 
     >>> spectrum = torch.zeros(8, 8)
     >>> spectrum[1:, 0] = 1                 # noise that varies along x alone: streaks along y

@@ -1,4 +1,4 @@
-r"""Parallel-beam tomography: the projection, its exact adjoint, and filtered back-projection (chapter 9)."""
+r"""Parallel-beam tomography: the projection, its exact adjoint, and filtered back-projection (chapter 11)."""
 from __future__ import annotations
 
 import math
@@ -35,7 +35,7 @@ def pixel_width(pixel_mm: Number | Grid, shape: Sequence[int] = ()) -> float:
 
     Of a volume it is that of the first two axes; without a `shape` a grid may have any.
     Errors: TypeError for anything but a number or a grid; ValueError for a number outside 0.001..100 mm, a grid of
-    another shape, or whose pixels are not square. Chapter 9.
+    another shape, or whose pixels are not square. Chapter 11.
 
     >>> pixel_width(Grid.from_spacing((64, 64), (0.5, 0.5)), (64, 64))
     0.5
@@ -69,7 +69,7 @@ class ParallelBeam:
     Errors: ValueError for no angle or one that is not finite, a size below 1, a pixel outside 0.001..100 mm, a grid of
     another size, an image or a sinogram of another shape, NaN. TypeError for one that is no float tensor.
     Source: Kak and Slaney 1988, ch. 3, doi:10.1137/1.9780898719277; strips, Long et al. 2010,
-    doi:10.1109/TMI.2010.2050898. Chapter 9.
+    doi:10.1109/TMI.2010.2050898. Chapter 11.
 
     >>> beam = ParallelBeam(8, [0.0, 90.0], pixel_mm=2.0)
     >>> sinogram = beam.project(torch.ones(1, 1, 8, 8))
@@ -119,7 +119,7 @@ class ParallelBeam:
     def project(self, image: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c v d"]:
         r"""The sinogram $p = A \mu$.
 
-        Shapes, units, empty case, errors, source: as `ParallelBeam`. Chapter 9.
+        Shapes, units, empty case, errors, source: as `ParallelBeam`. Chapter 11.
         """
         batch = _checked("image", image, (self.size, self.size))
         turns = [_TURNS[turn] for turn in self._views.turns]
@@ -133,7 +133,7 @@ class ParallelBeam:
         r"""The back-projection $A^T p$, each pixel the sum of its rays.
 
         It is the adjoint of `project`: $\langle A \mu, p \rangle = \langle \mu, A^T p \rangle$.
-        Shapes, empty case, errors, source: as `ParallelBeam`. Units: the sinogram's times mm. Chapter 9.
+        Shapes, empty case, errors, source: as `ParallelBeam`. Units: the sinogram's times mm. Chapter 11.
         """
         batch = _checked("sinogram", sinogram, (len(self.angles_deg), self.detectors))
         turns = [_TURNS[turn] for turn in self._views.turns]
@@ -152,7 +152,7 @@ class ParallelBeam:
         Units: 1/mm. The scale is right for views spread evenly over 180 degrees or 360; of any others it is the sum
         with equal weights, and what was not measured is missing from the image.
         `window` multiplies the ramp: "hann" has least noise and least detail, "ramp" most.
-        Source: Kak and Slaney 1988, eqs. 3.61 and 3.68, doi:10.1137/1.9780898719277. Chapter 9.
+        Source: Kak and Slaney 1988, eqs. 3.61 and 3.68, doi:10.1137/1.9780898719277. Chapter 11.
         """
         d_theta = math.pi / len(self.angles_deg)
         # the filter counts in detectors, 1 / pixel_mm, and the adjoint weighs a ray with the pixel's width
@@ -173,7 +173,7 @@ def ramp_filter(sinogram: Float[Tensor, "b c v d"], window: str = "ramp") -> Flo
     Built from h and not from $|f|$, whose zero at f = 0 would darken the whole image; zeros are added so that the ends
     do not meet. No sinogram gives none.
     Errors: TypeError for anything but a float tensor, ValueError for other axes and a window not in `WINDOWS`.
-    Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 9.
+    Source: Kak and Slaney 1988, eq. 3.61, doi:10.1137/1.9780898719277. Chapter 11.
 
     >>> ramp_filter(torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]]))[..., 1:4]
     tensor([[[[-0.1013,  0.2500, -0.1013]]]])

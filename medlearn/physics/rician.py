@@ -1,4 +1,4 @@
-r"""Rice's distribution, a noisy complex signal's magnitude: likelihood, moments, and their inverse (chapter 10)."""
+r"""Rice's distribution, a noisy complex signal's magnitude: likelihood, moments, and their inverse (chapter 12)."""
 from __future__ import annotations
 
 import math
@@ -27,7 +27,7 @@ def rice_logpdf(m: Numbers, nu: Numbers, sigma: Numbers) -> Float[Tensor, "..."]
     It holds from $\nu = 0$ (Rayleigh) to any SNR and has gradients to all three, at $\nu = 0$ too. At m = 0 the density
     is 0 and its logarithm $-\infty$; `rician_nll` stays finite there. Empty gives empty.
     Errors: ValueError for a negative m or nu, a sigma that is not positive, NaN.
-    Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 10.
+    Source: Gudbjartsson and Patz 1995, eq. 1, doi:10.1002/mrm.1910340618. Chapter 12.
 
     >>> rice_logpdf(1.0, torch.tensor([0.0, 1.0, 4.0]), 1.0)        # how likely each signal makes a magnitude of 1
     tensor([-0.5000, -0.7641, -6.0750])
@@ -46,7 +46,7 @@ def rician_nll(nu: Float[Tensor, "b *s"], magnitude: Float[Tensor, "b *s"], *,
     At $\nu = 0$ the gradient to $\nu$ is 0; at high SNR it is that of the squared error. Empty gives empty.
     Errors: ValueError for shapes that differ, a negative nu (end the network with `softplus`) or magnitude, a sigma
     that is not positive, NaN.
-    Source: Sijbers et al. 1998, doi:10.1109/42.712125. Chapter 10.
+    Source: Sijbers et al. 1998, doi:10.1109/42.712125. Chapter 12.
 
     >>> rician_nll(torch.tensor([0.0, 2.8, 3.0]), torch.full((3,), 3.0), sigma=1.0)     # least a little below 3
     tensor([4.5000, 1.9871, 2.0028])
@@ -68,7 +68,7 @@ def rice_mean(nu: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     Shapes: numbers or tensors that broadcast together. Units: the signal `nu`, the noise `sigma` and the mean in the
     image's. 1.25 sigma at nu = 0; about $\nu + \sigma^2 / 2\nu$ from an SNR of 3. Empty gives empty.
     Errors: ValueError for a negative nu, a sigma that is not positive, NaN.
-    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
+    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 12.
 
     >>> rice_mean(torch.tensor([0.0, 3.0]), 1.0)
     tensor([1.2533, 3.1726])
@@ -81,7 +81,7 @@ def rice_variance(nu: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     r"""$\mathrm{Var}[m] = \xi(\nu/\sigma)\,\sigma^2$: $(2 - \pi/2)\,\sigma^2$ without signal, $\sigma^2$ with much.
 
     Shapes, empty case, errors, source: as `rice_mean`. Units: `nu` and `sigma` in the image's, the answer in its
-    squared. Chapter 10.
+    squared. Chapter 12.
 
     >>> rice_variance(torch.tensor([0.0, 3.0]), 1.0)
     tensor([0.4292, 0.9348])
@@ -95,7 +95,7 @@ def koay_factor(snr: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
     Shapes: as `snr`, which is $\theta = \nu / \sigma$. Units: none, from 0.429 at 0 up to 1. Empty gives empty.
     Errors: ValueError for a negative SNR or NaN.
-    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
+    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 12.
 
     >>> koay_factor(torch.tensor([0.0, 3.0, 100.0]))
     tensor([0.4292, 0.9348, 0.9999])
@@ -114,7 +114,7 @@ def koay_basser(mean: Float[Tensor, "..."],
     without a gradient. A ratio below 1.913, that of noise alone, comes from no signal: nu is 0 there.
     Empty gives empty.
     Errors: ValueError for a negative mean, a std that is not positive, NaN.
-    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 10.
+    Source: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016. Chapter 12.
 
     >>> nu, sigma = koay_basser(rice_mean(2.0, 1.0), rice_variance(2.0, 1.0).sqrt())
     >>> round(nu.item(), 3), round(sigma.item(), 3)
@@ -140,7 +140,7 @@ def background_sigma(magnitude: Float[Tensor, "b 1 *s"], air: Bool[Tensor, "b *s
     image gives none. Errors: ValueError for a magnitude that is negative, an image without air, or whose air is
     exactly 0 (it was masked, and its noise with it).
     Source: Henkelman 1985, doi:10.1118/1.595711; Constantinides et al. 1997, doi:10.1002/mrm.1910380524.
-    Chapter 10.
+    Chapter 12.
 
     >>> magnitude = torch.tensor([1.0, 7.0, 60.0, 60.0]).reshape(1, 1, 2, 2)
     >>> background_sigma(magnitude, air=magnitude[:, 0] < 10)           # sqrt((1 + 49) / 4)
@@ -160,7 +160,7 @@ def background_snr(magnitude: Float[Tensor, "b 1 *s"], *, tissue: Bool[Tensor, "
     Shapes: `magnitude (B, 1, *S)`, and two masks `(B, *S)`, of its `tissue` and of its `air`; one number for each
     image. Units: none. Tissue that is no brighter than the noise has an SNR of 0. `coils`, no image and errors: as
     `background_sigma`.
-    Source: $E[m^2] = \nu^2 + 2C\sigma^2$, Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 10.
+    Source: $E[m^2] = \nu^2 + 2C\sigma^2$, Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618. Chapter 12.
 
     >>> magnitude = torch.tensor([1.0, 7.0, 60.0, 60.0]).reshape(1, 1, 2, 2)
     >>> background_snr(magnitude, tissue=magnitude[:, 0] > 10, air=magnitude[:, 0] < 10)

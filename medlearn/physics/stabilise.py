@@ -1,4 +1,4 @@
-r"""Transforms that make noise the same everywhere: Anscombe's for counts, a logarithm for speckle (chapters 9, 11)."""
+r"""Transforms that make noise the same everywhere: Anscombe's for counts, a logarithm for speckle (chapters 11, 13)."""
 from __future__ import annotations
 
 import math
@@ -23,7 +23,7 @@ def anscombe(counts: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Shapes: `counts` of any. Units: photons in, none out. To 1 % from a mean of 4 counts on, not below.
     Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for counts below 0, NaN.
-    Source: Anscombe 1948, doi:10.1093/biomet/35.3-4.246. Chapter 9.
+    Source: Anscombe 1948, doi:10.1093/biomet/35.3-4.246. Chapter 11.
 
     >>> anscombe(torch.tensor([0.0, 100.0]))
     tensor([ 1.2247, 20.0375])
@@ -40,7 +40,7 @@ def inverse_anscombe(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     from a table of that sum and, above 64 counts, $(z/2)^2 - 1/8$. At $z \le 2\sqrt{3/8}$, the mean of no photons at
     all, it is 0. Differentiable. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for NaN, or z below 0, which no count has.
-    Source: Makitalo and Foi 2011, eq. 4, doi:10.1109/TIP.2010.2056693. Chapter 9.
+    Source: Makitalo and Foi 2011, eq. 4, doi:10.1109/TIP.2010.2056693. Chapter 11.
 
     >>> inverse_anscombe(anscombe(torch.tensor([100.0])))
     tensor([100.2500])
@@ -60,7 +60,7 @@ def log_speckle(envelope: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Shapes: `envelope` of any. Units: its amplitude in, none out. Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for an envelope that is not positive, NaN.
     Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404; Goodman 2007, Speckle Phenomena in Optics, ch. 3.
-    Chapter 11.
+    Chapter 13.
 
     >>> log_speckle(torch.tensor([1.0, 10.0]))
     tensor([0.0000, 2.3026])
@@ -76,7 +76,7 @@ def inverse_log_speckle(z: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     Shapes: `z` of any, the mean of what `log_speckle` gives. Units: amplitude out. $e^z$ alone would be 15 % too low.
     Empty gives empty.
     Errors: TypeError for anything but a float tensor; ValueError for NaN.
-    Source: as `log_speckle`; $\gamma$ is Euler's constant. Chapter 11.
+    Source: as `log_speckle`; $\gamma$ is Euler's constant. Chapter 13.
 
     >>> inverse_log_speckle(torch.zeros(1))
     tensor([1.1827])

@@ -1,4 +1,4 @@
-r"""Ultrasound: from scatterers to a B-mode image, and the statistics of its speckle (chapter 11)."""
+r"""Ultrasound: from scatterers to a B-mode image, and the statistics of its speckle (chapter 13)."""
 from __future__ import annotations
 
 import math
@@ -33,7 +33,7 @@ class Pulse:
     Units: `frequency_mhz`, the carrier; the others are full widths at half maximum in mm, along the beam (`axial_mm`),
     across it in the image (`lateral_mm`) and through the slice (`elevation_mm`, in 3D only); c is 1540 m/s.
     Errors: ValueError for a frequency outside 0.5..100 MHz (not Hz), a width outside 0.01..20 mm.
-    Source: Bamber and Dickinson 1980, doi:10.1088/0031-9155/25/3/006. Chapter 11.
+    Source: Bamber and Dickinson 1980, doi:10.1088/0031-9155/25/3/006. Chapter 13.
 
     >>> [round(step, 3) for step in Pulse(frequency_mhz=5.0).coarsest_mm(2)]
     [0.049, 0.267]
@@ -100,7 +100,7 @@ def radio_frequency(scatterers: Float[Tensor, "b 1 *s"], pulse: Pulse, *,
     An angle steers the pulse within the image's plane, which makes new speckle of the same tissue (`compound`).
     No image gives no echo. Errors: ValueError for other shapes, NaN, no angle or one beyond 45 degrees, a grid of
     another shape or too coarse for the pulse's wave.
-    Source: Bamber and Dickinson 1980, doi:10.1088/0031-9155/25/3/006. Chapter 11.
+    Source: Bamber and Dickinson 1980, doi:10.1088/0031-9155/25/3/006. Chapter 13.
 
     >>> point = torch.zeros(1, 1, 64, 32)
     >>> point[..., 32, 16] = 1
@@ -132,7 +132,7 @@ def envelope(rf: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c *s"]:
     Shapes: as the echo `rf (B, C, *S)`, depth first. Units: the echo's. Of independent scatterers of sd $\sigma$ it is
     Rayleigh with $\sigma$. The gradient at 0 is 0. No image gives none.
     Errors: TypeError for anything but a float tensor, ValueError for other axes, NaN or infinity.
-    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
+    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 13.
 
     >>> carrier = torch.cos(2 * math.pi * torch.arange(16.0) / 4)[None, None, :, None]
     >>> envelope(3 * carrier).round(decimals=3).unique()
@@ -156,7 +156,7 @@ def log_compress(amplitude: Float[Tensor, "b c *s"], dynamic_range_db: Number = 
     Shapes: as the `amplitude`; the maximum is each image's. Units: dB, from -`dynamic_range_db` to 0.
     An image of zeros is black; no image gives none.
     Errors: ValueError for a negative amplitude (it has been compressed already), NaN, a range outside 1..200 dB.
-    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
+    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 13.
 
     >>> log_compress(torch.tensor([[[[10.0, 1.0, 0.0]]]]), 60).round()
     tensor([[[[  0., -20., -60.]]]])
@@ -177,7 +177,7 @@ def compound(frames: Float[Tensor, "b n *s"]) -> Float[Tensor, "b 1 *s"]:
     Shapes: `frames (B, n, *S)`, image `(B, 1, *S)`. Units: the frames'. n independent frames raise the point SNR by
     $\sqrt{n}$; frames whose pulses overlap, by less. No image gives none.
     Errors: ValueError for no frame, a negative amplitude (average before the logarithm), NaN.
-    Source: Trahey et al. 1986, doi:10.1109/T-UFFC.1986.26827. Chapter 11.
+    Source: Trahey et al. 1986, doi:10.1109/T-UFFC.1986.26827. Chapter 13.
 
     >>> compound(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1))
     tensor([[[[2.]]]])
@@ -199,7 +199,7 @@ def speckle_noise(amplitude: Float[Tensor, "b c *s"], strength: PerImage, *,
     drawn on the generator's device.
     Errors: ValueError for a negative amplitude (a B-mode image in dB, or a standardised one), NaN, a strength outside
     0..1, a width outside 0..50, a wrong number of generators.
-    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
+    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 13.
 
     >>> speckle = speckle_noise(torch.ones(1, 1, 256, 256), 1.0, generator=torch.Generator().manual_seed(0))
     >>> round(speckle.square().mean().item(), 1), round(point_snr(speckle).item(), 1)
@@ -229,7 +229,7 @@ def point_snr(amplitude: Float[Tensor, "b c *s"]) -> Float[Tensor, "b c"]:
     Shapes: of the `amplitude (B, C, *S)` over space, one number for each channel of each image. Units: none;
     `RAYLEIGH_SNR` is 1.913. A constant image gives inf; no image gives none.
     Errors: ValueError for a negative amplitude, NaN, fewer than two voxels.
-    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
+    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 13.
 
     >>> point_snr(torch.tensor([[[[1.0, 3.0]]]]))
     tensor([[2.]])
@@ -247,7 +247,7 @@ def rayleigh_logpdf(a: Numbers, sigma: Numbers) -> Float[Tensor, "..."]:
     Shapes: numbers or tensors that broadcast together. Units: the amplitude `a` and `sigma` in the image's. The
     density at a = 0 is 0, and its logarithm $-\infty$. Empty gives empty.
     Errors: ValueError for a negative a, a sigma that is not positive, NaN.
-    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 11.
+    Source: Wagner et al. 1983, doi:10.1109/T-SU.1983.31404. Chapter 13.
 
     >>> rayleigh_logpdf(torch.tensor([0.0, 1.0, 2.0]), 1.0)         # most likely at sigma
     tensor([   -inf, -0.5000, -1.3069])
@@ -268,7 +268,7 @@ def k_logpdf(a: Numbers, alpha: Numbers, sigma: Numbers) -> Float[Tensor, "..."]
     Differentiable in all three; it takes some 130 numbers of memory for each of a. Empty gives empty.
     Errors: ValueError for an a that is not positive (at 0 the density of $\alpha < 1/2$ is infinite), a sigma that is
     not positive, an alpha outside 0.05..100 (beyond that it is Rayleigh), NaN.
-    Source: Jakeman and Pusey 1978, doi:10.1103/PhysRevLett.40.546. Chapter 11.
+    Source: Jakeman and Pusey 1978, doi:10.1103/PhysRevLett.40.546. Chapter 13.
 
     >>> k_logpdf(4.0, torch.tensor([1.0, 100.0]), 1.0)              # few scatterers have the longer tail
     tensor([-4.2385, -6.4571])
@@ -286,7 +286,7 @@ def k_point_snr(alpha: Numbers) -> Float[Tensor, "..."]:
 
     Shapes: as `alpha`. Units: none; below Rayleigh's 1.913, and near it for large alpha. Empty gives empty.
     Errors: ValueError for an alpha outside 0.05..100, or NaN.
-    Source: as `k_logpdf`. Chapter 11.
+    Source: as `k_logpdf`. Chapter 13.
 
     >>> k_point_snr(torch.tensor([1.0, 10.0, 100.0]))
     tensor([1.2688, 1.8094, 1.9020])

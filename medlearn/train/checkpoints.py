@@ -87,7 +87,7 @@ def load_weights(net: nn.Module, folder: str | os.PathLike) -> nn.Module:
     r"""The network, with the weights that `fit(..., checkpoint=folder)` kept: the best, or the last where none is best.
 
     They go where `net` is. It is set to evaluation and returned.
-    Errors: ValueError where `folder` has no checkpoint, only damaged ones, or those of another network. Chapter 5.
+    Errors: ValueError where `folder` has no checkpoint, only damaged ones, or those of another network. Chapter 7.
 
     >>> from tempfile import TemporaryDirectory
     >>> trained, net = nn.Linear(2, 2), nn.Linear(2, 2)

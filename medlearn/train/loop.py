@@ -60,7 +60,7 @@ def fit(net: nn.Module, data: Samples, *, loss: Callable[[Any, Any], Tensor], re
     the same; OSError for a checkpoint that cannot be opened; RuntimeError for a second training in this process or
     folder; FloatingPointError for a loss, weights, buffers or averages of the optimiser that are not finite: these are
     never saved. It warns where the validation gave nothing but NaN.
-    Chapters 5 and 15.
+    Chapters 7 and 15.
 
     >>> data = [(torch.zeros(1, 8, 8), torch.zeros(8, 8).long()), (torch.ones(1, 8, 8), torch.ones(8, 8).long())]
     >>> history = fit(nn.Conv2d(1, 2, 1), data, loss=nn.functional.cross_entropy,
@@ -102,7 +102,7 @@ def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any],
 
     Shapes: `batches` gives pairs of images `(B, C, *S)` and targets on the network's device, `recipe.accumulate` of
     them for each step from `first_step` on. `net` and `optimizer` are as `accelerator` has prepared them, and change.
-    `loss(net(images), targets)` is one number; `after_step` gets its mean over the parts of the step. Chapter 5.
+    `loss(net(images), targets)` is one number; `after_step` gets its mean over the parts of the step. Chapter 7.
 
     >>> from accelerate import Accelerator
     >>> net, recipe = nn.Conv2d(1, 2, 1), Recipe(steps=2, batch_size=1)

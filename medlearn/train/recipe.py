@@ -38,7 +38,7 @@ class Recipe:
     `seed` decides the order of the samples and all that is random in a step.
     Errors: TypeError or ValueError for a value out of its range.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101 (AdamW), and 2017, eq. 5, arXiv:1608.03983 (cosine); Chen et
-    al. 2018, sec. 4.1, doi:10.1109/TPAMI.2017.2699184 (poly). Chapter 5.
+    al. 2018, sec. 4.1, doi:10.1109/TPAMI.2017.2699184 (poly). Chapter 7.
 
     >>> recipe = Recipe(steps=100, learning_rate=0.1, warmup=10)
     >>> [round(recipe.rate(step), 3) for step in (0, 9, 55, 99)]
@@ -79,13 +79,13 @@ class Recipe:
         r"""The learning rate of `step` 0, 1, ...: a straight rise over `warmup` steps, then $\eta\, f(t)$.
 
         With t from 0 to 1 over the steps that are left, cosine is $f = (1 + \cos \pi t) / 2$, poly $f = (1 - t)^{0.9}$.
-        A function of the step and nothing else, so there is no state to keep. Chapter 5.
+        A function of the step and nothing else, so there is no state to keep. Chapter 7.
         """
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         return self.learning_rate * _SCHEDULES[self.schedule]((step - self.warmup) / (self.steps - self.warmup))
 
     def new_optimizer(self, net: nn.Module) -> optim.Optimizer:
-        """An optimiser of this kind for the weights of a network `net`. Chapter 5."""
+        """An optimiser of this kind for the weights of a network `net`. Chapter 7."""
         return _OPTIMIZERS[self.optimizer](net.parameters(), self.learning_rate, self.weight_decay)
 

@@ -19,7 +19,7 @@ _ORDER, _SAMPLE, _STEP, _VALIDATION = range(4)              # what a seed is for
 class Samples(Protocol):
     """What `fit` trains on: `len(samples)`, and `samples[i]`, a pair (image, target). A torch Dataset is one.
 
-    Shapes: the image `(C, *S)`, float; the target whatever the loss takes, labels `(*S)` as a rule. Chapter 5.
+    Shapes: the image `(C, *S)`, float; the target whatever the loss takes, labels `(*S)` as a rule. Chapter 7.
 
     >>> isinstance([(torch.zeros(1, 8, 8), torch.zeros(8, 8).long())], Samples)
     True

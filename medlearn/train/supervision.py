@@ -22,7 +22,7 @@ def deep_supervision(loss: Loss, weights: Sequence[float] | None = None) -> Loss
     Errors: TypeError for a loss that is no function, weights that are no numbers; ValueError for weights that are
     negative or all 0, labels with other axes than the logits, another number of levels than of weights, no level.
     Source: Lee et al. 2015, eq. 4, arXiv:1409.5185; the weights as in Isensee et al. 2021,
-    doi:10.1038/s41592-020-01008-z. Chapter 5.
+    doi:10.1038/s41592-020-01008-z. Chapter 7.
 
     >>> loss = deep_supervision(torch.nn.functional.cross_entropy, [2, 1])
     >>> levels = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)

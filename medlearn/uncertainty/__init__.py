@@ -1,4 +1,4 @@
-"""Knowing what you don't know: how sure an answer is, and when to ask a person (chapters 12 and 13)."""
+"""Knowing what you don't know: how sure an answer is, and when to ask a person (chapters 14 and 15)."""
 from medlearn.uncertainty.calibration import (Reliability, TemperatureScaling, brier_score, classwise_ece,
                                               negative_log_likelihood, reliability)
 from medlearn.uncertainty.conformal import (Interval, aps_scores, conformal_interval, conformal_quantile,

@@ -1,4 +1,4 @@
-r"""Whether a probability of 0.8 is right eight times in ten, and one number that helps where it is not (chapter 13)."""
+r"""Whether a probability of 0.8 is right eight times in ten, and one number that helps where it is not (chapter 15)."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Reliability:
     r"""A reliability diagram: mean confidence and accuracy of the cases in each bin of confidence.
 
     Shapes: `(bins,)`. `confidence` and `accuracy` are float64 in 0..1, NaN of a bin without a case; `count` is int64.
-    Chapter 13.
+    Chapter 15.
 
     >>> diagram = reliability(torch.tensor([[0.9, 0.1], [0.9, 0.1]]), torch.tensor([0, 1]), bins=2)
     >>> diagram.count.tolist(), round(diagram.accuracy[1].item(), 3), round(diagram.confidence[1].item(), 3)
@@ -64,7 +64,7 @@ def reliability(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
     bins.
     Errors: TypeError for other dtypes; ValueError for shapes that do not belong together, what are no probabilities,
     labels or a class out of range, no bin.
-    Source: Guo et al. 2017, arXiv:1706.04599; adaptive: Nixon et al. 2019, arXiv:1904.01685. Chapter 13.
+    Source: Guo et al. 2017, arXiv:1706.04599; adaptive: Nixon et al. 2019, arXiv:1904.01685. Chapter 15.
 
     >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1]])              # 0.9 sure, and right once in two
     >>> round(reliability(p, torch.tensor([0, 1])).ece, 3)
@@ -84,7 +84,7 @@ def classwise_ece(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, 
     r"""The expected calibration error of each class's probability, $\mathrm{ECE}_k$: its mean is the class-wise ECE.
 
     Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`, errors `(K,)` float64. Options and errors as in `reliability`.
-    No case gives NaN. Source: Nixon et al. 2019 (static), arXiv:1904.01685. Chapter 13.
+    No case gives NaN. Source: Nixon et al. 2019 (static), arXiv:1904.01685. Chapter 15.
 
     >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1]])
     >>> classwise_ece(p, torch.tensor([0, 0])).round(decimals=3).tolist()
@@ -102,7 +102,7 @@ def brier_score(probabilities: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b
 
     Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`; every voxel is a case. Of two classes it is twice the score
     that looks at one of them. Voxels labelled `ignore_index` are no cases. No case gives NaN. Errors: as `reliability`.
-    Source: Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2. Chapter 13.
+    Source: Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2. Chapter 15.
 
     >>> round(brier_score(torch.tensor([[0.8, 0.2]]), torch.tensor([0])), 3)
     0.08
@@ -118,7 +118,7 @@ def negative_log_likelihood(probabilities: Float[Tensor, "b k *s"], labels: Int6
 
     Shapes: probabilities `(B, K, *S)`, labels `(B, *S)`; every voxel is a case. Units: nats. A label of probability 0
     makes it infinite: to be sure and wrong is unforgivable. Voxels labelled `ignore_index` are no cases. No case gives
-    NaN. Errors: as `reliability`. Chapter 13.
+    NaN. Errors: as `reliability`. Chapter 15.
 
     >>> round(negative_log_likelihood(torch.tensor([[0.5, 0.5]]), torch.tensor([1])), 4)
     0.6931
@@ -132,7 +132,7 @@ class TemperatureScaling(nn.Module):
 
     `TemperatureScaling().fit(logits, labels)` with logits of cases that the network was not trained on; then it is
     called with logits `(B, K, *S)`. Before that `temperature` is 1.
-    Source: Guo et al. 2017, sec. 4.2, arXiv:1706.04599. Chapter 13.
+    Source: Guo et al. 2017, sec. 4.2, arXiv:1706.04599. Chapter 15.
 
     >>> logits, labels = torch.tensor([[4.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])     # 0.98 sure, right 3 in 4
     >>> TemperatureScaling().fit(logits, labels)(logits[:1]).softmax(1).round(decimals=2)

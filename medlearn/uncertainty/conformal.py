@@ -1,4 +1,4 @@
-r"""Sets and intervals that hold the truth as often as they promise, whatever the network is worth (chapter 13).
+r"""Sets and intervals that hold the truth as often as they promise, whatever the network is worth (chapter 15).
 
 Three lines. Scores of calibration cases that the network has not seen, large where it was wrong; their quantile; and
 of a new case every answer whose score is not above it::
@@ -28,7 +28,7 @@ from medlearn.uncertainty._inputs import check_cases, check_probabilities, least
 
 
 class Interval(NamedTuple):
-    """From `low` to `high`, both included, each `(*shape)` in the answer's units. Chapter 13.
+    """From `low` to `high`, both included, each `(*shape)` in the answer's units. Chapter 15.
 
     >>> low, high = conformal_interval(torch.tensor([2.0]), 0.5)
     >>> low, high
@@ -46,7 +46,7 @@ def conformal_quantile(scores: Float[Tensor, "n"], alpha: float) -> float:
     $1 - \alpha$, and if there are no ties at most $1 - \alpha + 1/(n + 1)$.
     Too few cases, $n < 1/\alpha - 1$, give infinity: every answer is in the set, and that is all that can be promised.
     Errors: TypeError for anything but float tensors; ValueError for another shape, NaN, an `alpha` not between 0 and 1.
-    Source: Vovk et al. 2005, doi:10.1007/b106715; Angelopoulos and Bates 2023, doi:10.1561/2200000101. Chapter 13.
+    Source: Vovk et al. 2005, doi:10.1007/b106715; Angelopoulos and Bates 2023, doi:10.1561/2200000101. Chapter 15.
 
     >>> conformal_quantile(torch.arange(1.0, 10.0), alpha=0.2)          # the 8th of 9, since 10 * 0.8 is 8
     8.0
@@ -61,7 +61,7 @@ def lac_scores(probabilities: Float[Tensor, "b k *s"]) -> Float[Tensor, "b k *s"
     r"""$1 - p_k$, of every class: the smallest sets if the probabilities are right ("least ambiguous").
 
     Shapes: `(B, K, *S)`. Units: none, 0..1. A set may be empty. Errors: as `class_entropy`.
-    Source: Sadinle et al. 2019, doi:10.1080/01621459.2017.1395341. Chapter 13.
+    Source: Sadinle et al. 2019, doi:10.1080/01621459.2017.1395341. Chapter 15.
 
     >>> lac_scores(torch.tensor([[0.75, 0.25]]))
     tensor([[0.2500, 0.7500]])
@@ -77,7 +77,7 @@ def aps_scores(probabilities: Float[Tensor, "b k *s"], *,
     Shapes: `(B, K, *S)`. Units: none, 0..1. Sets grow where the network is in doubt ("adaptive prediction sets").
     With a `generator` u is uniform in 0..1, one for each voxel: as published; sets may be empty. Without, u is 1, and
     sets are larger than need be. Calibration and prediction need the same. Of equal probabilities the lower class comes
-    first. Errors: as `class_entropy`. Source: Romano et al. 2020, arXiv:2006.02544. Chapter 13.
+    first. Errors: as `class_entropy`. Source: Romano et al. 2020, arXiv:2006.02544. Chapter 15.
 
     >>> aps_scores(torch.tensor([[0.25, 0.5, 0.25]]))
     tensor([[0.7500, 0.5000, 1.0000]])
@@ -98,7 +98,7 @@ def true_class_scores(scores: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b 
     r"""$s_y$: of every class's score that of the label, for `conformal_quantile`.
 
     Shapes: scores `(B, K, *S)`, labels `(B, *S)`, `(n,)` of all voxels but those labelled `ignore_index`.
-    Errors: as `cross_entropy`. Chapter 13.
+    Errors: as `cross_entropy`. Chapter 15.
 
     >>> true_class_scores(torch.tensor([[0.25, 0.75]]), torch.tensor([1]))
     tensor([0.7500])
@@ -114,7 +114,7 @@ def residual_scores(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape
 
     Shapes: `mean` $\mu$, `target` y and `sigma` all `(*shape)`. Units: the answer's, or none.
     Errors: TypeError for anything but float tensors; ValueError for shapes that do not belong together, NaN, a sigma
-    that is not above 0. Source: Lei et al. 2018, doi:10.1080/01621459.2017.1307116. Chapter 13.
+    that is not above 0. Source: Lei et al. 2018, doi:10.1080/01621459.2017.1307116. Chapter 15.
 
     >>> residual_scores(torch.tensor([1.0]), torch.tensor([4.0]), sigma=torch.tensor([2.0]))
     tensor([1.5000])
@@ -132,7 +132,7 @@ def conformal_interval(mean: Float[Tensor, "*shape"], quantile: float, *,
 
     Shapes: `mean` and `sigma` `(*shape)` to two of the same. Units: the answer's. An infinite quantile gives
     everything, $-\infty$ to $\infty$.
-    Errors: as `residual_scores`; ValueError for a quantile below 0 or NaN. Source: as `residual_scores`. Chapter 13.
+    Errors: as `residual_scores`; ValueError for a quantile below 0 or NaN. Source: as `residual_scores`. Chapter 15.
 
     >>> conformal_interval(torch.tensor([2.0]), 1.5, sigma=torch.tensor([2.0])).high
     tensor([5.])
@@ -155,7 +155,7 @@ def false_negative_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[T
     about images of the mix that was calibrated on. It is found exactly, at one of the lesion voxels' probabilities.
     Too few images, $n < 1/\alpha - 1$, give 0, so that everything is marked; where nothing needs to be, infinity.
     Errors: TypeError for other dtypes; ValueError for shapes that do not belong together, probabilities outside 0..1,
-    an `alpha` not between 0 and 1. Source: Angelopoulos et al. 2024, arXiv:2208.02814. Chapter 13.
+    an `alpha` not between 0 and 1. Source: Angelopoulos et al. 2024, arXiv:2208.02814. Chapter 15.
 
     >>> p = torch.tensor([0.25, 0.5, 0.75, 1.0]).expand(9, 4)           # nine lesions of four voxels
     >>> false_negative_threshold(p, torch.ones(9, 4, dtype=torch.bool), alpha=0.4)

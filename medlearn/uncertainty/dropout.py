@@ -1,4 +1,4 @@
-r"""Dropout kept on: one network that answers many times, each time without some of its values (chapter 13)."""
+r"""Dropout kept on: one network that answers many times, each time without some of its values (chapter 15)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def mc_dropout(net: nn.Module, image: Float[Tensor, "b c *s"], *, passes: int = 
     Without gradients. An empty batch gives empty answers.
     Errors: ValueError for a network without active dropout, or whose answer none reaches, and for less than one pass;
     TypeError for anything but a network, image, or generator, and for a network whose answer is no tensor.
-    Source: Gal and Ghahramani 2016, arXiv:1506.02142. Chapter 13.
+    Source: Gal and Ghahramani 2016, arXiv:1506.02142. Chapter 15.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Dropout(0.5), nn.Conv2d(32, 2, 1))
     >>> first, second = mc_dropout(net, torch.ones(1, 1, 8, 8), passes=2, generator=torch.Generator())

@@ -1,4 +1,4 @@
-r"""Networks that learned the same from different beginnings: where they disagree, nobody knows (chapter 13)."""
+r"""Networks that learned the same from different beginnings: where they disagree, nobody knows (chapter 15)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ class Ensemble(nn.Module):
     operations leave idle, is where it is meant for. bench_ensemble.py tells for yours.
     Errors: ValueError for less than one member, members of different construction or with the same weights; TypeError
     where `make` makes no network.
-    Source: Lakshminarayanan et al. 2017, sec. 2.4, arXiv:1612.01474. Chapter 13.
+    Source: Lakshminarayanan et al. 2017, sec. 2.4, arXiv:1612.01474. Chapter 15.
 
     >>> ensemble = Ensemble(lambda: nn.Conv2d(1, 2, 3), members=4)
     >>> ensemble(torch.zeros(1, 1, 8, 8)).shape

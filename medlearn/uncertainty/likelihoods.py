@@ -1,7 +1,7 @@
 r"""Networks that say how sure they are: a mean and a log-variance for each number, and what they are trained with.
 
 The last layer of any network has twice the channels (`UNet(classes=2 * K)`, an MLP with two outputs), and `split_head`
-takes them apart (chapter 12).
+takes them apart (chapter 14).
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"]
     their square.
     A log-variance may be any number, so nothing keeps a variance above 0 but the exponential.
     Errors: TypeError for anything but float tensors; ValueError for no axis of channels or an odd number of them.
-    Source: Kendall and Gal 2017, sec. 3.1, arXiv:1703.04977. Chapter 12.
+    Source: Kendall and Gal 2017, sec. 3.1, arXiv:1703.04977. Chapter 14.
 
     >>> mean, log_variance = split_head(torch.zeros(1, 6, 8, 8))
     >>> mean.shape
@@ -56,7 +56,7 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
     The mean over no number is 0. Errors: TypeError for anything but float tensors; ValueError for shapes that do not
     belong together, NaN, a log-variance outside -80..80, a `beta` outside 0..1.
     Source: Nix and Weigend 1994, doi:10.1109/ICNN.1994.374138; `beta`: Seitzer et al. 2022, arXiv:2203.09168.
-    Chapter 12.
+    Chapter 14.
 
     >>> round(gaussian_nll(torch.zeros(1), torch.zeros(1), log_variance=torch.zeros(1)).item(), 4)      # ln(2 pi) / 2
     0.9189
@@ -91,7 +91,7 @@ def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
     of `logit_normal_probabilities`.
     Errors: as `cross_entropy`, and ValueError for NaN or infinite logits, a log-variance of another shape or outside
     -80..80, an odd number of samples. RuntimeError for a second derivative, which it does not have.
-    Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 12.
+    Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 14.
 
     >>> loss = logit_normal_nll(torch.zeros(1, 2), torch.tensor([1]), log_variance=torch.zeros(1, 2), samples=8,
     ...                         generator=torch.Generator())
@@ -118,7 +118,7 @@ def logit_normal_probabilities(mean_logits: Float[Tensor, "b k *s"], log_varianc
     without a gradient. The `samples` are those of `logit_normal_nll`, drawn with the `generator` one by one. Of one
     network the entropy of $\bar p$ is the aleatoric part; of several it is `class_entropy` of their $\bar p$
     that tells the two apart.
-    Errors: as `logit_normal_nll`. Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 12.
+    Errors: as `logit_normal_nll`. Source: Kendall and Gal 2017, sec. 3.3, arXiv:1703.04977. Chapter 14.
 
     >>> unsure = torch.tensor([[4.0, 0.0]]), torch.full((1, 2), 4.0)          # 0.98 without its variance
     >>> p = logit_normal_probabilities(*unsure, samples=100, generator=torch.Generator())

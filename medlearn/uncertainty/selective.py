@@ -1,4 +1,4 @@
-r"""Which cases to answer and which to refer to a person, and what that is worth (chapter 13)."""
+r"""Which cases to answer and which to refer to a person, and what that is worth (chapter 15)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class RiskCoverage:
 
     Shapes: `(n,)`, float64. `coverage` is the share of cases answered, 1/n..1; `risk` their mean error; `threshold` the
     largest uncertainty among them; `best_risk` the risk of an oracle that refers the largest errors first.
-    Chapter 13.
+    Chapter 15.
 
     >>> curve = risk_coverage(torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.0]))
     >>> curve.coverage.tolist(), curve.risk.tolist()
@@ -53,7 +53,7 @@ def risk_coverage(uncertainty: Float[Tensor, "n"], error: Float[Tensor, "n"]) ->
     Cases of equal uncertainty come in no order, so each counts with their mean error: the curve is the mean over all
     orders, and that in which the cases were given does not matter.
     Errors: TypeError for anything but float tensors; ValueError for no case, shapes that do not belong together, NaN.
-    Source: El-Yaniv and Wiener 2010, JMLR 11:1605-1641; Geifman and El-Yaniv 2017, arXiv:1705.08500. Chapter 13.
+    Source: El-Yaniv and Wiener 2010, JMLR 11:1605-1641; Geifman and El-Yaniv 2017, arXiv:1705.08500. Chapter 15.
 
     >>> risk_coverage(torch.tensor([0.1, 0.4, 0.9]), torch.tensor([0.0, 0.0, 0.75])).risk.tolist()
     [0.0, 0.0, 0.25]
@@ -76,7 +76,7 @@ def referral(uncertainty: Float[Tensor, "n"], fraction: float) -> Bool[Tensor, "
     Shapes: `uncertainty (n,)`, one number a case, in any units. So at least the fraction `fraction` is referred,
     more if there are ties, and the order of the cases does not matter; 0 refers none. No case gives none.
     Errors: TypeError for anything but float tensors; ValueError for another shape, NaN, a fraction outside 0..1.
-    Chapter 13.
+    Chapter 15.
 
     >>> referral(torch.tensor([0.1, 0.9, 0.4]), 0.3)
     tensor([False,  True, False])

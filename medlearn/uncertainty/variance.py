@@ -1,4 +1,4 @@
-r"""The law of total variance: what the data leave open, and what the members disagree about (chapter 12)."""
+r"""The law of total variance: what the data leave open, and what the members disagree about (chapter 14)."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from medlearn.uncertainty._inputs import check_members, check_probabilities, che
 
 
 class Variances(NamedTuple):
-    r"""`total` = `aleatoric` + `epistemic`: variances, in the answer's units squared. Chapter 12.
+    r"""`total` = `aleatoric` + `epistemic`: variances, in the answer's units squared. Chapter 14.
 
     >>> parts = total_variance(torch.tensor([[0.0], [2.0]]), torch.tensor([[0.5], [0.5]]))
     >>> parts.total, parts.aleatoric, parts.epistemic
@@ -26,7 +26,7 @@ class Variances(NamedTuple):
 
 
 class Entropies(NamedTuple):
-    r"""`total` = `aleatoric` + `epistemic`: entropies in nats, the epistemic one a mutual information. Chapter 12.
+    r"""`total` = `aleatoric` + `epistemic`: entropies in nats, the epistemic one a mutual information. Chapter 14.
 
     >>> parts = class_entropy(torch.full((3, 1, 2), 0.5))               # three members, all in doubt
     >>> parts.aleatoric, parts.epistemic
@@ -48,7 +48,7 @@ def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m
     Computed in float32 or better. Errors: TypeError for anything but float tensors; ValueError for no member, shapes or
     devices that do not belong together, a negative variance, NaN or infinite numbers.
     Source: Kendall and Gal 2017, arXiv:1703.04977; Lakshminarayanan et al. 2017, sec. 2.4,
-    arXiv:1612.01474. Chapter 12.
+    arXiv:1612.01474. Chapter 14.
 
     >>> total_variance(torch.tensor([[0.0], [2.0]]), torch.tensor([[0.5], [1.5]])).total      # 1 + 1
     tensor([2.])
@@ -67,7 +67,7 @@ def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
     Sum over the classes for one number a voxel. One member: as `total_variance`.
     Errors: TypeError for anything but float tensors; ValueError for no member, another number of axes, or probabilities
     outside 0..1 or that do not sum to 1 over the classes.
-    Source: Depeweg et al. 2018, arXiv:1710.07283; Kwon et al. 2020, doi:10.1016/j.csda.2019.106816. Chapter 12.
+    Source: Depeweg et al. 2018, arXiv:1710.07283; Kwon et al. 2020, doi:10.1016/j.csda.2019.106816. Chapter 14.
 
     >>> sure_and_at_odds = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     >>> class_variance(sure_and_at_odds).epistemic
@@ -85,7 +85,7 @@ def class_entropy(probabilities: Float[Tensor, "m b k *s"]) -> Entropies:
     Shapes: `probabilities (M, B, K, *S)`, the M members first; each part is `(B, *S)`. Units: nats, 0..ln K, where
     $0 \ln 0 = 0$.
     The mutual information is what is left, at least 0, and for one member 0.
-    Errors: as `class_variance`. Source: Houlsby et al. 2011, eq. 2, arXiv:1112.5745. Chapter 12.
+    Errors: as `class_variance`. Source: Houlsby et al. 2011, eq. 2, arXiv:1112.5745. Chapter 14.
 
     >>> sure_and_at_odds = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     >>> class_entropy(sure_and_at_odds).epistemic
@@ -102,7 +102,7 @@ class RunningVariance:
 
     `members` counts them. To rounding the numbers are those of `total_variance`. It keeps three tensors of a mean's
     size. Errors: as `total_variance`; ValueError for a member of another shape, and for a result without a member.
-    Source: Welford 1962, doi:10.1080/00401706.1962.10490022. Chapter 12.
+    Source: Welford 1962, doi:10.1080/00401706.1962.10490022. Chapter 14.
 
     >>> running = RunningVariance()
     >>> for mean in (0.0, 2.0):
@@ -155,7 +155,7 @@ class RunningProbabilities:
     `members` counts them. To rounding the numbers are those of the two functions. It keeps three tensors of the
     probabilities' size, and an entropy of each voxel.
     Errors: as `class_variance`; ValueError for a member of another shape, and for a result without a member.
-    Source: as `RunningVariance`. Chapter 12.
+    Source: as `RunningVariance`. Chapter 14.
 
     >>> running = RunningProbabilities()
     >>> for p in ([[1.0, 0.0]], [[0.0, 1.0]]):

@@ -94,7 +94,7 @@ def test_the_same_subject_at_another_size_has_the_same_brain_and_lesions():
     assert np.corrcoef(small.image.flatten(), torch.nn.functional.avg_pool2d(large.image, 2).flatten())[0, 1] > 0.95
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_makes_the_same_subjects_up_to_rounding(slices):
     gpu = BrainCohort(seed=3, size=64, lesions=TOUCHING).batch(range(48), device="cuda")
     assert gpu.image.device.type == "cuda"

@@ -208,7 +208,7 @@ def test_what_no_phantom_is_made_of_is_refused(refused, call, name):
         call()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_draws_the_same():
     phantom = shepp_logan()
     torch.testing.assert_close(phantom.to("cuda").image(64, 3.0).cpu(), phantom.image(64, 3.0), rtol=0, atol=0.1)

@@ -224,3 +224,8 @@ def test_the_affine_leads_to_the_axes(size, dim):
     np.testing.assert_allclose(affine @ [0, 0, 0, 1], [*(axis[0] for axis in axes), 1])
     np.testing.assert_allclose(affine @ [*last, 1], [*(axis[-1] for axis in axes), 1])
     assert np.linalg.det(affine) == pytest.approx((FIELD_OF_VIEW_MM / size) ** dim)
+
+
+def test_a_slice_without_a_height_is_refused(refused):
+    with refused("z_mm: expected the height of the slice in mm, got None"):
+        grid_axes(32, 2)

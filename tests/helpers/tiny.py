@@ -1,6 +1,7 @@
 """A training small enough to be run, killed and run again many times; a script for `torchrun` as well."""
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -106,6 +107,55 @@ def on_two_processes(folder):
         torch.save((weights_of(net), history.rows), folder / f"{name}-{os.environ['RANK']}.pt")
 
 
+LONGER = Recipe(**{**vars(SHARED), "steps": 12})
+
+
+def interrupted(folder):
+    """One process is interrupted in its third step, as by Ctrl-C; where both stop, and how the training goes on."""
+    rank, calls = int(os.environ["RANK"]), []
+
+    def struck(logits, labels):
+        calls.append(0)
+        if rank == 1 and len(calls) == 5:                   # each step has two parts
+            signal.raise_signal(signal.SIGINT)
+        return F.cross_entropy(logits, labels)
+    options = dict(recipe=LONGER, every=12, checkpoint=folder / "interrupted")
+    try:
+        fit(tiny_net(), Pictures(augment=True), loss=struck, **options)
+    except KeyboardInterrupt:
+        stopped = checkpoints.read_checkpoint(folder / "interrupted").step
+    torch.distributed.barrier()                             # both have looked before either goes on
+    ends = [tiny_net(), tiny_net()]
+    fit(ends[0], Pictures(augment=True), loss=F.cross_entropy, **options)
+    fit(ends[1], Pictures(augment=True), loss=F.cross_entropy, **{**options, "checkpoint": None})
+    torch.save({"stopped": stopped, "weights": weights_of(ends[0]), "whole": weights_of(ends[1])},
+               folder / f"interrupted-{rank}.pt")
+
+
+def disagreeing(folder):
+    """Trainings in which the second process starts from something else; what each of the two is told."""
+    second = os.environ["RANK"] == "1"
+    with_other = {
+        "recipe": dict(recipe=Recipe(**{**vars(SHARED), "learning_rate": 0.5 if second else 0.1})),
+        "batch size": dict(recipe=Recipe(**{**vars(SHARED), "batch_size": 12 if second else 8})),
+        "data": dict(data=Pictures(augment=not second)),
+        "number": dict(data=Pictures(12 if second else 11)),
+        "validation": dict(validation=None if second else score),
+        "every": dict(every=3 if second else 2),
+        "step": dict(checkpoint=folder / ("elsewhere" if second else "half")),
+    }
+    fit(tiny_net(), Pictures(), loss=F.cross_entropy, recipe=Recipe(**{**vars(SHARED), "steps": 4}),
+        checkpoint=folder / "half", every=2)
+    told = {}
+    for name, other in with_other.items():
+        options = dict(data=Pictures(), recipe=SHARED, every=2) | other
+        try:
+            fit(tiny_net(), options.pop("data"), loss=F.cross_entropy, **options)
+        except ValueError as error:
+            told[name] = str(error)
+    torch.save(told, folder / f"told-{os.environ['RANK']}.pt")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"killed": to_be_killed, "two": on_two_processes}[sys.argv[1]](Path(sys.argv[2]))
+    {"killed": to_be_killed, "two": on_two_processes, "interrupted": interrupted, "disagreeing": disagreeing}[sys.argv[1]](Path(sys.argv[2]))

@@ -100,7 +100,7 @@ def test_the_weights_go_with_the_loss_of_each_voxel():
     assert (loss * border_weights(ids)).mean().isfinite()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_the_weights_are_where_the_map_is():
     ids = two_squares(gap=3)
     weights = border_weights(ids.cuda())

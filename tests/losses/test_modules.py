@@ -19,16 +19,31 @@ MODULES = {
     "FocalTverskyLoss": ("focal_tversky_loss", dict(gamma=2.0)),
     "GeneralizedDiceLoss": ("generalized_dice_loss", dict(include_background=False)),
     "DiceCELoss": ("dice_ce_loss", dict(lambda_ce=0.5, ignore_index=0)),
+    "ClDiceLoss": ("cldice_loss", dict(iterations=2, include_background=False)),
+    "BoundaryLoss": ("boundary_loss", dict(include_background=False)),
 }
+REGIONS = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(2)) > 0.5
+COUNTED = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(3)) > 0.2
+MAPS = {"BoundaryLoss": {"distance_mm": torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(4))}}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_its_function_with_options(name):
     function, options = MODULES[name]
-    module = getattr(losses, name)(**options)
-    assert module(LOGITS, LABELS) == getattr(losses, function)(LOGITS, LABELS, **options)
+    module, maps = getattr(losses, name)(**options), MAPS.get(name, {})
+    assert module(LOGITS, LABELS, **maps) == getattr(losses, function)(LOGITS, LABELS, **options, **maps)
     assert all(option in repr(module) for option in options)
     assert not list(module.parameters())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_takes_regions_and_what_counts_of_them(name):
+    function, options = MODULES[name]
+    options = {k: v for k, v in options.items() if k not in ("ignore_index", "include_background")}
+    maps = {"where": COUNTED, **MAPS.get(name, {})}
+    loss = getattr(losses, name)(**options)(LOGITS, REGIONS, **maps)
+    assert loss == getattr(losses, function)(LOGITS, REGIONS, **options, **maps)
+    assert loss != getattr(losses, function)(LOGITS, REGIONS, **options, **MAPS.get(name, {}))
 
 
 def test_every_loss_has_its_module():
@@ -47,6 +62,7 @@ def test_the_options_are_in_the_signature_and_in_the_help(name):
     function, _ = MODULES[name]
     module = getattr(losses, name)
     _, _, *options = inspect.signature(getattr(losses, function)).parameters.values()
+    options = [option for option in options if option.name not in ("where", "distance_mm")]
     assert list(inspect.signature(module).parameters.values()) == options
     assert f"{name}(*, {options[0].name}: " in pydoc.plain(pydoc.render_doc(module))
 
@@ -73,7 +89,10 @@ def test_what_was_not_given_is_the_functions_own(name):
     ("FocalLoss", dict(gamma=2, alpha=1.5), r"alpha: expected 0\.\.1, got 1\.5"),
     ("CrossEntropyLoss", dict(reduction="average"), "reduction: expected .*, got 'average'"),
     ("CrossEntropyLoss", dict(label_smoothing=2), r"label_smoothing: expected 0\.\.1, got 2"),
-], ids=range(14))
+    ("ClDiceLoss", dict(iterations=-1), "iterations: expected a whole number, 0 or more, got -1"),
+    ("BoundaryLoss", dict(ignore_index=0.5), "ignore_index: expected a whole number, got 0.5"),
+    ("DiceLoss", dict(where=COUNTED), "DiceLoss: expected options out of weight, .*, got where"),
+], ids=range(17))
 def test_bad_options_are_refused_when_the_module_is_made(refused, name, options, says):
     with refused(says):
         getattr(losses, name)(**options)

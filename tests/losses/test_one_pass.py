@@ -1,13 +1,14 @@
 """The sums of a loss in one pass, and their gradient: against formulas, finite differences and autograd itself."""
 import pytest
 import torch
-from helpers.loss_examples import example, gradient, one_hot, same
+from helpers.loss_examples import OF_SHAPES, example, gradient, one_hot, same
 from torch.utils.checkpoint import checkpoint
 
 from medlearn import losses
 from medlearn.losses import OverlapCounts, _one_pass, dice_ce_loss, overlap_counts
 
-LOSSES = {name: getattr(losses, name) for name in losses.__all__ if name.endswith("_loss") and name != "focal_loss"}
+LOSSES = {name: getattr(losses, name) for name in losses.__all__
+          if name.endswith("_loss") and name not in ("focal_loss", *OF_SHAPES)}
 each_loss = pytest.mark.parametrize("name", LOSSES)
 
 
@@ -40,7 +41,8 @@ def test_the_gradient_is_what_finite_differences_say(block, squared, ignore_inde
         c = overlap_counts(z, labels, ignore_index=ignore_index, squared=squared)
         return c.tp, c.fp, c.fn
     assert torch.autograd.gradcheck(counts, logits)
-    assert torch.autograd.gradcheck(lambda z: dice_ce_loss(z, labels, ignore_index=ignore_index, squared=squared, weight=[1, 2, 3]), logits)
+    options = dict(ignore_index=ignore_index, squared=squared)
+    assert torch.autograd.gradcheck(lambda z: dice_ce_loss(z, labels, weight=[1, 2, 3], **options), logits)
 
 
 @each_loss
@@ -53,9 +55,10 @@ def test_the_written_out_form_for_the_compiler_is_the_same():
     logits, labels = example(4)
     labels[0, 0] = 255
     weight = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    for options in (dict(ignore_index=255), dict(ignore_index=255, squared=True, cross_entropy=True, weight=weight)):
-        ours = _one_pass.soft_sums(logits, labels, **options)
-        plain = _one_pass._written_out(logits.flatten(2), labels.flatten(1), **{**dict(squared=False, cross_entropy=False, weight=None), **options})
+    for options in (dict(squared=False, cross_entropy=False, weight=None),
+                    dict(squared=True, cross_entropy=True, weight=weight)):
+        ours = _one_pass.soft_sums(logits, labels, ignore_index=255, **options)
+        plain = _one_pass._written_out(logits.flatten(2), labels.flatten(1), ignore_index=255, where=None, **options)
         for a, b in zip(ours, plain):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
@@ -77,7 +80,7 @@ def test_the_second_derivative_is_that_of_the_formula(block, squared, weight):
     options = dict(ignore_index=255, squared=squared)
 
     def plain(z):
-        tp, fp, fn, ce = _one_pass._written_out(z.flatten(2), labels.flatten(1), 255, squared, True,
+        tp, fp, fn, ce = _one_pass._written_out(z.flatten(2), labels.flatten(1), 255, None, squared, True,
                                                 None if weight is None else torch.tensor(weight, dtype=z.dtype))
         loss = OverlapCounts(tp, fp, fn).tversky(0.5, 0.5, smooth=1e-5) * torch.tensor(weight or [1.0])
         share = torch.tensor(weight or [1.0] * 3, dtype=z.dtype)[labels[labels < 255]].sum()
@@ -150,5 +153,9 @@ def test_one_tensor_of_the_logits_size_is_kept():
 def test_many_lanes_give_the_sums_of_one():
     """The way a GPU sums, which needs no GPU to be right."""
     value, y = torch.rand(2, 5000, dtype=torch.float64), torch.randint(0, 4, (2, 5000))
-    one, many = (torch.zeros(2, 4 * n, dtype=torch.float64).scatter_add_(1, _one_pass._lane(y, n), value).view(2, 4, n).sum(2) for n in (1, 1024))
-    torch.testing.assert_close(many, one, rtol=1e-12, atol=0)
+
+    def sums(lanes):
+        partial = torch.zeros(2, 4 * lanes, dtype=torch.float64).scatter_add_(1, _one_pass._lane(y, lanes), value)
+        return partial.view(2, 4, lanes).sum(2)
+
+    torch.testing.assert_close(sums(1024), sums(1), rtol=1e-12, atol=0)

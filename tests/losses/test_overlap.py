@@ -41,8 +41,8 @@ def test_dice_and_jaccard_are_monais(seed, shape, background, batch, squared, ja
     weighted &= background or shape[1] > 2                          # MONAI drops the weight of a single class
     weight = [float(k + 1) for k in range(shape[1])] if weighted else None
     peers = None if weight is None else weight[0 if background else 1:]
-    peer = monai.DiceLoss(include_background=background, to_onehot_y=True, softmax=True, batch=batch, squared_pred=squared,
-                          jaccard=jaccard, weight=peers, smooth_nr=1e-3, smooth_dr=1e-3)
+    peer = monai.DiceLoss(include_background=background, to_onehot_y=True, softmax=True, batch=batch, weight=peers,
+                          squared_pred=squared, jaccard=jaccard, smooth_nr=1e-3, smooth_dr=1e-3)
     ours = (jaccard_loss if jaccard else dice_loss)(logits, labels, include_background=background, batch=batch,
                                                     squared=squared, weight=weight, smooth=1e-3)
     same(ours, peer(logits, labels[:, None]), logits, 1e-6 if squared else 1e-10)       # its square root is float32
@@ -52,9 +52,10 @@ def test_dice_and_jaccard_are_monais(seed, shape, background, batch, squared, ja
 @given(seeds, shapes, flags, flags)
 def test_tversky_is_monais_with_half_the_smooth(seed, shape, background, batch):
     logits, labels = example(seed, shape)
-    peer = monai.TverskyLoss(include_background=background, to_onehot_y=True, softmax=True, alpha=0.2, beta=0.9, batch=batch,
-                             smooth_nr=0.05, smooth_dr=0.05)
-    ours = tversky_loss(logits, labels, alpha_fp=0.2, beta_fn=0.9, include_background=background, batch=batch, smooth=0.1)
+    options = dict(include_background=background, batch=batch)
+    peer = monai.TverskyLoss(to_onehot_y=True, softmax=True, alpha=0.2, beta=0.9, smooth_nr=0.05, smooth_dr=0.05,
+                             **options)
+    ours = tversky_loss(logits, labels, alpha_fp=0.2, beta_fn=0.9, smooth=0.1, **options)
     same(ours, peer(logits, labels[:, None]), logits)
 
 
@@ -64,8 +65,9 @@ def test_generalised_dice_is_monais_without_smooth(seed, background, batch, abse
     logits, labels = example(seed)
     if absent:
         labels[labels == 2] = 1
-    peer = monai.GeneralizedDiceLoss(include_background=background, to_onehot_y=True, softmax=True, batch=batch, smooth_nr=0, smooth_dr=0)
-    ours = generalized_dice_loss(logits, labels, include_background=background, batch=batch, smooth=0)
+    options = dict(include_background=background, batch=batch)
+    peer = monai.GeneralizedDiceLoss(to_onehot_y=True, softmax=True, smooth_nr=0, smooth_dr=0, **options)
+    ours = generalized_dice_loss(logits, labels, smooth=0, **options)
     same(ours, peer(logits, labels[:, None]), logits, 1e-6)         # MONAI's weights are float32
 
 
@@ -75,8 +77,9 @@ def test_dice_with_cross_entropy_is_monais(seed, shape, background, weighted):
     logits, labels = example(seed, shape)
     weighted &= background or shape[1] > 2
     weight = torch.arange(1.0, shape[1] + 1, dtype=torch.float64) if weighted else None
-    peer = monai.DiceCELoss(include_background=background, to_onehot_y=True, softmax=True, weight=weight, lambda_dice=0.7, lambda_ce=0.2)
-    ours = dice_ce_loss(logits, labels, include_background=background, weight=weight, lambda_dice=0.7, lambda_ce=0.2)
+    options = dict(include_background=background, weight=weight, lambda_dice=0.7, lambda_ce=0.2)
+    peer = monai.DiceCELoss(to_onehot_y=True, softmax=True, **options)
+    ours = dice_ce_loss(logits, labels, **options)
     same(ours, peer(logits, labels[:, None]), logits)
 
 
@@ -118,8 +121,9 @@ def test_without_background_it_is_nnunets_plus_one(seed, shape, batch, some_igno
 def test_dice_is_tversky_at_one_half_and_jaccard_at_one(seed, shape, background, batch, smooth):
     logits, labels = example(seed, shape)
     options = dict(include_background=background, batch=batch, smooth=smooth)
-    same(tversky_loss(logits, labels, alpha_fp=0.5, beta_fn=0.5, **options), dice_loss(logits, labels, **options), logits)
-    same(tversky_loss(logits, labels, alpha_fp=1, beta_fn=1, **options), jaccard_loss(logits, labels, **options), logits)
+    for price, theirs in ((0.5, dice_loss), (1, jaccard_loss)):
+        ours = tversky_loss(logits, labels, alpha_fp=price, beta_fn=price, **options)
+        same(ours, theirs(logits, labels, **options), logits)
     same(focal_tversky_loss(logits, labels, gamma=1, **options), tversky_loss(logits, labels, **options), logits)
 
 
@@ -166,8 +170,8 @@ def test_ignored_voxels_are_as_if_they_were_not_there(name, ignore_index):
     gone = torch.arange(24) % 3 == 0
     labels[:, ~gone] = labels[:, ~gone].where(labels[:, ~gone] != ignore_index, 0)
     marked = labels.masked_fill(gone, ignore_index)
-    ours, theirs = LOSSES[name](logits, marked, ignore_index=ignore_index), LOSSES[name](logits[..., ~gone], labels[:, ~gone])
-    same(ours, theirs, logits)
+    ours = LOSSES[name](logits, marked, ignore_index=ignore_index)
+    same(ours, LOSSES[name](logits[..., ~gone], labels[:, ~gone]), logits)
 
 
 @pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "focal_tversky"])
@@ -247,8 +251,9 @@ def test_a_class_that_is_nowhere_costs_nothing_and_a_false_alarm_costs_all():
 def test_generalised_dice_without_any_class_still_pushes_false_alarms_down():
     labels = torch.zeros(1, 6, 6, dtype=torch.int64)
     logits = torch.zeros(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
-    loss = generalized_dice_loss(logits, labels, include_background=False)
-    assert loss.item() == pytest.approx(1, abs=1e-5) and gradient(generalized_dice_loss(logits, labels, include_background=False, smooth=1), logits).any()
+    loss, smoothed = (generalized_dice_loss(logits, labels, include_background=False, smooth=smooth)
+                      for smooth in (1e-5, 1))
+    assert loss.item() == pytest.approx(1, abs=1e-5) and gradient(smoothed, logits).any()
 
 
 @each_loss
@@ -294,7 +299,8 @@ def test_bad_input_is_refused_by_every_loss(refused, name):
     nan[0, 0, 0, 0] = torch.nan
     for bad, match in (((logits, labels.double()), "labels: expected an int64"),
                        ((logits, labels + 1), r"labels: expected labels of 0\.\.2 .*, got 3"),
-                       ((logits[:, :1], labels), "K = 1"), ((nan, labels), "logits: expected finite numbers .*, got nan")):
+                       ((logits[:, :1], labels), "K = 1"),
+                       ((nan, labels), "logits: expected finite numbers .*, got nan")):
         with refused(match):
             LOSSES[name](*bad)
 
@@ -313,10 +319,10 @@ def test_counts_are_frozen():
     assert isinstance(counts.over_batch(), OverlapCounts)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @each_loss
 def test_a_gpu_gives_the_same(name):
     logits, labels = example(22, (2, 3, 50, 60), torch.float32)
-    ours = LOSSES[name](logits.cuda(), labels.cuda())
-    torch.testing.assert_close(ours.cpu(), LOSSES[name](logits, labels))
-    torch.testing.assert_close(gradient(ours, logits), gradient(LOSSES[name](logits, labels), logits), rtol=1e-4, atol=1e-8)
+    there, here = LOSSES[name](logits.cuda(), labels.cuda()), LOSSES[name](logits, labels)
+    torch.testing.assert_close(there.cpu(), here)
+    torch.testing.assert_close(gradient(there, logits), gradient(here, logits), rtol=1e-4, atol=1e-8)

@@ -206,13 +206,14 @@ def test_what_cannot_be_rolled_out_is_refused(refused):
                             ([good, good[:1]], r"weights\[1\]: expected \(2, heads, 3"),
                             ([good[:, :, :2]], r"weights\[0\]: expected \(B, heads, N, N\), got shape \(2, 1, 2, 3\)"),
                             ([good, good[..., :2, :2]], r"weights\[1\]: expected \(2, heads, 3, 3\), got shape"),
-                            ([good * 2], "sums of 1"), ([good * math.nan], "expected finite"), ([good.long()], "float tensor"),
+                            ([good * 2], "sums of 1"), ([good * math.nan], "expected finite"),
+                            ([good.long()], "float tensor"),
                             ([good[:, 0]], r"weights\[0\]: expected")]:
         with refused(message):
             attention_rollout(layers)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_the_gpu_gives_the_same_answers():
     torch.manual_seed(0)
     attention, map_ = MapAttention(32, 4), torch.randn(2, 32, 6, 5)

@@ -75,6 +75,22 @@ def test_foreground_without_a_peak_is_no_thing():
     assert group_instances(targets.inside, centre=targets.centre * 0.2, offset=targets.offset).eq(0).all()
 
 
+def test_an_image_without_a_peak_has_no_thing_beside_one_that_has_however_far_arrows_may_reach():
+    foreground, centre = torch.ones(2, 4, 5, dtype=torch.bool), torch.zeros(2, 1, 4, 5)
+    centre[0, 0, 1, 1] = 1
+    for reach in (math.inf, 1e200, 10):
+        found = group_instances(foreground, centre=centre, offset=torch.zeros(2, 2, 4, 5), reach=reach)
+        assert found[0].eq(1).all() and found[1].eq(0).all()
+
+
+def test_a_window_wider_than_the_image_is_the_image():
+    generator = torch.Generator().manual_seed(0)
+    maps = dict(centre=torch.rand(2, 1, 4, 5, generator=generator), offset=torch.zeros(2, 2, 4, 5), reach=math.inf)
+    found = group_instances(torch.ones(2, 4, 5, dtype=torch.bool), kernel=2**62 + 1, **maps)
+    assert torch.equal(found, group_instances(torch.ones(2, 4, 5, dtype=torch.bool), kernel=9, **maps))
+    assert found.eq(1).all()
+
+
 def test_an_arrow_to_a_centre_that_was_not_found_joins_no_other_thing():
     instance = two_touching()
     targets = instance_targets(instance)
@@ -101,7 +117,8 @@ def test_nothing_groups_to_nothing():
         assert tuple(found.shape) == shape and found.dtype == torch.int64 and found.eq(0).all()
     peak = torch.zeros(1, 1, 4, 5)
     peak[0, 0, 2, 2] = 1
-    assert group_instances(torch.zeros(1, 4, 5, dtype=torch.bool), centre=peak, offset=torch.zeros(1, 2, 4, 5)).eq(0).all()
+    nowhere = torch.zeros(1, 4, 5, dtype=torch.bool)
+    assert group_instances(nowhere, centre=peak, offset=torch.zeros(1, 2, 4, 5)).eq(0).all()
 
 
 # sets of things

@@ -70,7 +70,7 @@ def test_truth_that_does_not_belong_to_the_answers_is_refused(refused):
         tasks_loss(none, **{name: labels[:0] for name, labels in good.items()})
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_gpu_gives_the_answers_of_the_cpu(dim):
     instance = two_touching(dim)

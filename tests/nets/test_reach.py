@@ -248,7 +248,7 @@ def test_a_masked_attention_sees_what_the_mask_lets_through():
     class Windows(nn.Module):
         def forward(self, x):
             tokens = x.flatten(2).transpose(1, 2)
-            window = torch.arange(64).view(8, 8).div(32, rounding_mode="floor").flatten()   # the upper and the lower half
+            window = torch.arange(64).view(8, 8).div(32, rounding_mode="floor").flatten()   # upper and lower half
             mask = window[:, None] == window
             return F.scaled_dot_product_attention(tokens, tokens, tokens, attn_mask=mask).transpose(1, 2).view_as(x)
 
@@ -342,7 +342,7 @@ def test_an_output_that_ignores_the_input_sees_nothing(refused):
         receptive_field(Corner(), (1, 8, 8))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_sees_what_the_cpu_sees():
     block = nn.Sequential(ConvBlock(1, 8), ConvBlock(8, 8), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, dilation=4, padding=4))
     expected = receptive_field(block, (1, 96, 96))

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medlearn.nets.checkpointing import run_in_turn
 from medlearn.nets.folding import folded
 from medlearn.nets.resnetv2 import Bottleneck, ResNetV2, StdConv2d
 
@@ -171,17 +170,6 @@ def test_checkpointing_changes_neither_answers_nor_gradients_and_keeps_less(conv
     for a, b in zip(*found):
         torch.testing.assert_close(a, b)
     assert kept[1] < kept[0] / 2
-
-
-def test_blocks_run_in_turn_are_run_again_only_for_a_gradient():
-    runs = []
-    block = lambda x: runs.append(1) or x ** 2
-    x = torch.full((3,), 2.0, requires_grad=True)
-    run_in_turn([block, block], x, True).sum().backward()
-    assert len(runs) == 4 and x.grad.tolist() == [32, 32, 32]
-    with torch.no_grad():
-        assert run_in_turn([block, block], x, True).tolist() == [16, 16, 16]
-    assert len(runs) == 6
 
 
 def test_autocast_changes_the_maps_by_rounding_only():

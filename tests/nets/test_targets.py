@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from medlearn.nets import instance_targets, semantic_target
+from medlearn.nets import targets as targets_module
 
 
 @settings(max_examples=25, deadline=None)
@@ -64,6 +65,41 @@ def test_a_volume_of_one_layer_has_the_targets_of_its_slice():
     assert torch.equal(deep.offset[:, 1:, 0], flat.offset) and deep.offset[:, 0].eq(0).all()
 
 
+def test_ids_may_be_as_large_as_int64_is():
+    instance = two_touching()
+    huge = torch.where(instance > 0, 2**63 - 3 + instance, 0)               # up to the largest of all
+    assert all(torch.equal(a, b) for a, b in zip(instance_targets(instance), instance_targets(huge)))
+
+
+def test_a_row_is_held_for_each_thing_and_not_for_each_id_in_each_image(monkeypatch):
+    ids, rows, make = torch.arange(8 * 400).view(8, 20, 20), [], targets_module._bumps
+    monkeypatch.setattr(targets_module, "_bumps",
+                        lambda centres, *rest: rows.append(len(centres)) or make(centres, *rest))
+    targets = instance_targets(ids)
+    assert rows == [8 * 400 - 1]                                            # 0 is none
+    assert targets.centre.flatten()[1:].eq(1).all() and targets.offset.eq(0).all()
+
+
+def test_a_bump_wider_than_the_image_costs_no_more_than_the_image(monkeypatch):
+    instance, sizes, zeros = two_touching(3), [], math.prod(two_touching(3).shape)
+    exact = instance_targets(instance, sigma=1e6).centre
+    assert torch.allclose(exact, torch.ones_like(exact), atol=1e-6)
+    monkeypatch.setattr(targets_module, "CHUNK", 3 ** 3 * zeros)
+    exp = torch.exp
+    monkeypatch.setattr(torch, "exp", lambda x: sizes.append(x.numel()) or exp(x))
+    assert torch.equal(instance_targets(instance, sigma=1e6).centre, exact)
+    assert sum(sizes) < 2 * 3 ** 3 * zeros                                  # two things, each in a window of 2n + 1
+
+
+def test_many_bumps_are_made_a_few_at_a_time_to_the_same_bits(monkeypatch):
+    instance = torch.arange(2 * 6 * 7).view(2, 6, 7)
+    at_once, sizes, exp = instance_targets(instance, sigma=0.8), [], torch.exp
+    monkeypatch.setattr(targets_module, "CHUNK", 1000)
+    monkeypatch.setattr(torch, "exp", lambda x: sizes.append(x.numel()) or exp(x))
+    assert all(torch.equal(a, b) for a, b in zip(instance_targets(instance, sigma=0.8), at_once))
+    assert max(sizes) <= 1000 and len(sizes) > 1
+
+
 def test_no_image_and_no_voxel_have_targets_of_their_shape():
     assert [tuple(t.shape) for t in instance_targets(torch.zeros(0, 4, 5, dtype=torch.int64))] == [
         (0, 1, 4, 5), (0, 2, 4, 5), (0, 4, 5)]
@@ -84,12 +120,16 @@ def test_labels_that_are_none_are_refused(refused):
                          (None, "int64 tensor .*got NoneType")]:
         with refused(f"instance: expected .*{message}"):
             instance_targets(bad)
-    for sigma in (0, -1, math.nan, math.inf):
-        with refused("sigma: expected"):
+    for sigma in (0, -1, math.nan, math.inf, 1e-30, 1e160, 1e308):
+        with refused("sigma: expected 0.001..1e\\+06 voxels, got"):
             instance_targets(good, sigma=sigma)
     with refused("tissue: expected labels of 0..3 for 4 classes, got 4"):
         semantic_target(torch.tensor([[[0, 4]]]), torch.zeros(1, 1, 2, dtype=torch.int64))
     with refused("lesion: expected labels of 0 or more"):
         semantic_target(good, good - 1)
+    with refused(r"lesion: expected at most 2.147\d*e\+09, got"):
+        semantic_target(good, good + 2**62)
+    with refused("tissues: expected a whole number, 1..2.1"):
+        semantic_target(good, good, tissues=2**63)
     with refused("lesion: expected shape"):
         semantic_target(good, good[:, :2])

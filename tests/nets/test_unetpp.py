@@ -70,7 +70,7 @@ def test_the_network_is_the_definition(kind, dim):
             taken = halve(by_hand(i - 1, 0))
         else:
             left, below = [by_hand(i, k) for k in range(j)], by_hand(i + 1, j - 1)
-            (layer,) = net.up[f"{i}_{j}"]
+            layer = net.up[f"{i}_{j}"][0]
             up = layer(below) if kind == "2018" else double(layer(below), like=left[0])
             up = up[(..., *map(slice, left[0].shape[2:]))]
             taken = torch.cat([*left, up], dim=1)
@@ -255,7 +255,7 @@ def test_an_empty_batch_gets_an_empty_answer():
         assert made(dim=dim)(image(dim)[:0]).shape == (0, 3, *(13, 9, 7)[:dim])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_it_answers_on_a_gpu_as_on_the_processor():
     net = made()
     assert torch.allclose(net.cuda()(image().cuda()).cpu(), net.cpu()(image()), atol=1e-4)

@@ -1,5 +1,6 @@
 """The vision transformer, beside PyTorch's own layer, numpy and scipy's zoom."""
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -77,9 +78,18 @@ def test_positions_are_resized_as_scipys_zoom_does(grid, size):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
-def test_positions_at_their_own_size_are_themselves():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("grid", [(2, 3), (14, 14), (1, 5), (1, 1)], ids=str)
+def test_positions_at_their_own_size_are_the_same_numbers_with_the_same_gradient(grid, dtype):
+    torch.manual_seed(0)
+    positions = torch.randn(1, grid[0] * grid[1], 3).to(dtype).requires_grad_()
+    same, push = resize_positions(positions, grid, grid), torch.randn_like(positions)
+    assert torch.equal(same, positions)
+    assert torch.equal(torch.autograd.grad(same, positions, push)[0], push)
+
+
+def test_positions_at_another_size_keep_their_corners():
     positions = torch.randn(1, 6, 3)
-    assert resize_positions(positions, (2, 3), (2, 3)) is positions
     square = resize_positions(positions, (2, 3), (3, 5)).view(3, 5, 3)
     corners = positions.view(2, 3, 3)
     for i, j in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
@@ -122,7 +132,8 @@ def test_a_segmenter_has_a_logit_for_each_pixel_of_any_size_that_the_patch_divid
 
 def test_the_segmenter_is_patches_transformer_and_a_class_for_each_patch():
     torch.manual_seed(0)
-    net, image = ViTSegmenter(classes=3, image_size=16, channels=8, heads=2, depth=2, hidden=8).eval(), torch.randn(2, 1, 16, 16)
+    net = ViTSegmenter(classes=3, image_size=16, channels=8, heads=2, depth=2, hidden=8).eval()
+    image = torch.randn(2, 1, 16, 16)
     patches = image.unfold(2, 8, 8).unfold(3, 8, 8).flatten(4)[:, 0]            # (B, 2, 2, 64)
     map_ = (patches @ net.embedding.weight.flatten(1).T + net.embedding.bias).movedim(-1, 1)
     coarse = net.head(net.transformer(map_))
@@ -132,7 +143,8 @@ def test_the_segmenter_is_patches_transformer_and_a_class_for_each_patch():
 
 def test_one_pixel_changes_the_answer_everywhere():
     torch.manual_seed(0)
-    net, image = ViTSegmenter(classes=2, image_size=32, channels=8, heads=2, depth=1, hidden=8).eval(), torch.randn(1, 1, 32, 32)
+    net = ViTSegmenter(classes=2, image_size=32, channels=8, heads=2, depth=1, hidden=8).eval()
+    image = torch.randn(1, 1, 32, 32)
     other = image.clone()
     other[0, 0, 0, 0] += 5
     assert (net(image) - net(other)).abs().amin() > 0
@@ -147,7 +159,8 @@ def test_every_parameter_of_the_segmenter_learns():
 
 def test_autocast_changes_the_answers_by_rounding_only():
     torch.manual_seed(0)
-    net, image = ViTSegmenter(classes=2, image_size=16, channels=16, heads=2, depth=2, hidden=16).eval(), torch.randn(2, 1, 16, 16)
+    net = ViTSegmenter(classes=2, image_size=16, channels=16, heads=2, depth=2, hidden=16).eval()
+    image = torch.randn(2, 1, 16, 16)
     exact = net(image)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(image)
@@ -155,14 +168,15 @@ def test_autocast_changes_the_answers_by_rounding_only():
 
 
 def test_what_cannot_be_built_is_refused(refused):
+    make = partial(Transformer, 8, 2, depth=1, hidden=4, grid=(2, 2))
     for build, message in [(lambda: TransformerBlock(8, 3, hidden=4), "heads: expected a number that divides"),
                            (lambda: TransformerBlock(8, 2, hidden=0), "hidden: expected a whole number"),
                            (lambda: TransformerBlock(8, 2, hidden=4, dropout=2), "dropout: expected 0..1"),
                            (lambda: TransformerBlock(8, 2, hidden=4, convention="flax"), "convention: expected"),
-                           (lambda: Transformer(8, 2, depth=0, hidden=4, grid=(2, 2)), "depth: expected a whole number"),
-                           (lambda: Transformer(8, 2, depth=1, hidden=4, grid=(2, 0)), r"grid\[1\]: expected a whole number"),
+                           (lambda: make(depth=0), "depth: expected a whole number"),
+                           (lambda: make(grid=(2, 0)), r"grid\[1\]: expected a whole number"),
                            (lambda: ViTSegmenter(classes=0), "classes: expected a whole number"),
-                           (lambda: ViTSegmenter(classes=2, image_size=20), "image_size: expected one or two multiples of 8, got 20"),
+                           (lambda: ViTSegmenter(image_size=20), "image_size: expected one or two multiples of 8"),
                            (lambda: ViTSegmenter(classes=2, patch=0), "patch: expected a whole number")]:
         with refused(message):
             build()

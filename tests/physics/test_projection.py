@@ -1,4 +1,4 @@
-"""The scanner of chapter 9 against squares cut into strips, analytic ellipses, scikit-image and its own adjoint."""
+"""The scanner of chapter 11 against squares cut into strips, analytic ellipses, scikit-image and its own adjoint."""
 import copy
 import math
 import pickle

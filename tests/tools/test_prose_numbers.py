@@ -12,7 +12,7 @@ from prose_numbers import measured
     ("It finds 7 of 9 lesions, and 3 of the 4 large ones.", ["7 of 9", "3 of the 4"]),
     (":::{note}\nDice is 0.5 here.\n:::", ["0.5"]),
     ("- one\n- 0.25 of it", ["0.25"]),
-    ("An image of 64 x 64 voxels, 30 patients, chapter 5.", []),
+    ("An image of 64 x 64 voxels, 30 patients, chapter 7.", []),
     ("It is $p = 0.2$ there, $$q = 0.8$$ and `x = 0.3`.", []),
     ("Theirs was 0.77 {cite:p}`isensee2021nnunet`.", []),
     ("Theirs was 0.77 {cite:p}`isensee2021nnunet`. Ours is 0.78.", ["0.78"]),

@@ -1,4 +1,4 @@
-// When to ask a person: calibration, conformal sets, referral (chapter 13).
+// When to ask a person: calibration, conformal sets, referral (chapter 15).
 (() => {
   "use strict";
   const { sum, mean } = Live;

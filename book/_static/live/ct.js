@@ -1,4 +1,4 @@
-// Computed tomography: photons, logarithm, filtered back-projection, and the window (chapter 9).
+// Computed tomography: photons, logarithm, filtered back-projection, and the window (chapter 11).
 // Images are (x, y), y fastest.
 (() => {
   "use strict";

@@ -1,4 +1,4 @@
-// Noise and ignorance: the law of total variance on a curve (chapter 12).
+// Noise and ignorance: the law of total variance on a curve (chapter 14).
 (() => {
   "use strict";
   const { sum, mean } = Live;
@@ -41,7 +41,7 @@
     return b;
   }
 
-  // The marker of chapter 12, its noise largest at its peak; from day 5 to 7 nobody is measured.
+  // The marker of chapter 14, its noise largest at its peak; from day 5 to 7 nobody is measured.
   const level = (day) => 0.2 + day * Math.exp(-day / 2.2),
     spread = (day) => 0.04 + 0.2 * level(day);
   function patients(count, rng) {

@@ -1,4 +1,4 @@
-// Fourier transforms of lengths that are powers of two (chapters 10 and 11).
+// Fourier transforms of lengths that are powers of two (chapters 12 and 13).
 (() => {
   "use strict";
   // in place; `sign` -1 forward, 1 back; no scale

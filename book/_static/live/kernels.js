@@ -1,4 +1,4 @@
-// What a kernel sees, and what halving forgets (chapters 4 and 5). Images are (x, y), y fastest.
+// What a kernel sees, and what halving forgets (chapters 6 and 7). Images are (x, y), y fastest.
 (() => {
   "use strict";
   const { sum } = Live;

@@ -1,4 +1,4 @@
-// Losses (chapters 2 and 3).
+// Losses (chapters 2 and 4).
 (() => {
   "use strict";
   const { sum } = Live;

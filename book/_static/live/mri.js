@@ -1,4 +1,4 @@
-// Magnetic resonance: noise that cannot be negative, and k-space (chapter 10). Images are (x, y), y fastest.
+// Magnetic resonance: noise that cannot be negative, and k-space (chapter 12). Images are (x, y), y fastest.
 (() => {
   "use strict";
   // ln(e^-x I0(x)), by series below 12 and asymptotically above

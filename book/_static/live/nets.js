@@ -1,4 +1,4 @@
-// Nested skips and attention (chapters 6 and 7).
+// Nested skips and attention (chapters 8 and 9).
 (() => {
   "use strict";
   const { sum } = Live;

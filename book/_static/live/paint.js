@@ -1,4 +1,4 @@
-// Paint a lesion on the brain, and the trained U-Net answers (chapter 5).
+// Paint a lesion on the brain, and the trained U-Net answers (chapter 7).
 (() => {
   "use strict";
   const COLOUR = [null, [213, 94, 0], [204, 121, 167]],

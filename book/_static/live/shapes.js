@@ -1,4 +1,4 @@
-// Things and their borders: components and watershed (chapter 1), surface distances (chapter 5).
+// Things and their borders: components and watershed (chapter 1), surface distances (chapter 7).
 // Arrays are rows of width w.
 (() => {
   "use strict";

@@ -1,4 +1,4 @@
-// Ultrasound: walks of phasors, speckle, its logarithm, and looks (chapter 11). Images are rows of depth, `w` wide.
+// Ultrasound: walks of phasors, speckle, its logarithm, and looks (chapter 13). Images are rows of depth, `w` wide.
 (() => {
   "use strict";
   const H = 256,

@@ -1,4 +1,4 @@
-// The U-Net of chapter 5 in plain JavaScript, from what medlearn.export.page_network wrote: one thread, no library.
+// The U-Net of chapter 7 in plain JavaScript, from what medlearn.export.page_network wrote: one thread, no library.
 // It needs nothing around it, so that a worker can be made of its source. Maps are Float32Array, channel first.
 Live.unet = function unet(page) {
   "use strict";
