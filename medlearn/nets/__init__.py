@@ -1,4 +1,4 @@
-"""Networks: three answers (chapter 1), reach (4), the U-Net (5), UNet++ (6), attention (7), the TransUNet (8)."""
+"""Networks: three answers (chapter 1), reach (6), the U-Net (7), UNet++ (8), attention (9), the TransUNet (10)."""
 from medlearn.nets.attention import MapAttention, SelfAttention, attention_rollout, merge_heads, to_map, to_tokens
 from medlearn.nets.blocks import ConvBlock, DoubleConv, Dropout, ResidualBlock, double, halve
 from medlearn.nets.context import ASPP, ContextModule, hdc_distance, leaves_holes

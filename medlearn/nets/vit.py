@@ -98,10 +98,10 @@ class Transformer(nn.Module):
 class ViTSegmenter(nn.Module):
     r"""A pure transformer that segments: patches, `Transformer`, a class for each patch, and bilinear interpolation.
 
-    Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H, W)`; `patch`, the pixels of a patch
-    along each axis, must divide H and W. Other sizes than `image_size`, an int or (H, W), get interpolated positions.
-    It sees far, and answers on a grid as coarse as its patches: nothing but the interpolation says where between them a
-    border runs. The transformer has `channels`, `heads`, `depth`, `hidden` and `dropout` as in `TransformerBlock` and
+    Shapes: `image (B, in_channels, H, W)` to logits `(B, classes, H, W)`; `patch`, the pixels of a patch along
+    each axis, must divide H and W. Other sizes than `image_size`, an int or (H, W), get interpolated positions. It sees
+    far, and answers on a grid as coarse as its patches: nothing but the interpolation says where between them a border
+    runs. The transformer has `channels`, `heads`, `depth`, `hidden` and `dropout` as in `TransformerBlock` and
     `Transformer`; with the defaults there are half a million parameters.
     An empty batch gives empty logits in evaluation; in training the head's norm refuses it.
     Errors: TypeError for an image that is not float; ValueError for one of another shape, for sizes that the patch
@@ -139,8 +139,8 @@ def resize_positions(positions: Float[Tensor, "1 n c"], grid: Sequence[int], siz
     Shapes: `positions (1, h * w, C)` of a `grid` (h, w) to `(1, size[0] * size[1], C)`. It is the order-1 zoom by which
     the official weights are brought to other grids. It serves there and for every size of image that comes later, so
     that a network loaded at one size answers at another as one that was loaded for it.
-    The grid's own size gives the same numbers. No size is asked for by name: so what is exported or traced at one size
-    answers at others.
+    The grid's own size gives the same numbers. It is computed like any other size, so that a network exported or traced
+    at one size answers at others.
     Errors: ValueError for another number of positions than the grid has. Chapter 10.
 
     >>> resize_positions(torch.tensor([[[0.], [1.]]]), (1, 2), (1, 3))
