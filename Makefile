@@ -2,13 +2,14 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TOOLS := _build/tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test fresh notebooks study lab serve gpu bench clean vendor pages
+.PHONY: help book test fresh notebooks study lab serve gpu bench lint colab dist clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -42,6 +43,22 @@ gpu: $(INSTALLED) ## on a machine with a GPU: tests, benchmarks, chapters at ful
 
 bench: $(INSTALLED) ## time medlearn beside its peers
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+lint: $(INSTALLED) $(TOOLS)/.installed ## style, types, chapters, workflows: what is wrong before anything runs
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/python tools/lint.py
+	@$(BIN)/python -m pytest tests/test_project.py -q
+
+colab: $(INSTALLED) ## the student's notebooks in Colab's versions (downloads about 3 GB; needs Python 3.13)
+	@COLAB_FREEZE=$(COLAB_FREEZE) $(BIN)/python -m pytest tests/colab.py -q
+
+dist: $(TOOLS)/.installed ## wheel and sdist in dist/, checked (TAG=v0.1.0: and of that version)
+	@rm -rf dist build
+	@$(TOOLS)/bin/python -m build --outdir dist .
+	@$(TOOLS)/bin/twine check --strict dist/*
+	@$(TOOLS)/bin/check-wheel-contents dist/*.whl
+	@[ -z "$(TAG)" ] || [ -f "dist/medlearn-$(TAG:v%=%).tar.gz" ] || { echo "TAG=$(TAG), but this was built: $$(ls dist)"; exit 1; }
 
 clean: ## remove what was built (not .venv)
 	rm -rf _build build dist medlearn.egg-info .pytest_cache .hypothesis
@@ -80,5 +97,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@if $(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1; then :; else \
 	  $(find_python); echo "Environment: $(VENV), with $$($$found --version)"; $(make_venv); fi
 	@echo "Installing what is missing (the first time about 1.3 GB; a minute or two on a fast line)"
-	@$(BIN)/python -m pip install -c constraints.txt -e '.[book,lab,test]'
+	@$(BIN)/python -m pip install -c constraints.txt -e '.[book,dicom,lab,test]'
+	@touch $@
+
+# What looks at the project from outside has an environment of its own, and needs no pin beside the book's.
+$(TOOLS)/.installed: .github/requirements.txt $(INSTALLED)
+	@$(BIN)/python -m venv --clear $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install -q -r .github/requirements.txt
 	@touch $@

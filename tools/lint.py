@@ -1,12 +1,16 @@
-"""What is wrong with a chapter before it runs: named by file, line and cell."""
+"""What is wrong with a chapter before it runs: named by file, line and cell.
+
+    python tools/lint.py [FILE ...]     these pages of the book, or all; exit status 1 where something is wrong
+"""
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from bindings import Place
-from chapters import ROOT, Cell, cells, chapters, name_of
+from chapters import ROOT, Cell, cells, chapters, name_of, repository
 from claim_calls import behind, claims_in, vacuous
 from exercises import SOLUTION, check_ids, checks, leaning
 from markup import Translator
@@ -92,3 +96,15 @@ def _code(cell: Cell, before: Place) -> Iterator[tuple[int, str]]:
         yield checks(cell.source)[0].lineno, "a check whose id is not a literal string"
     for id, line in claims_in(cell.source):
         yield line, f"claim {id} stands in a solution, which the student's notebook leaves out"
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    book, asked = References(root, repository(root)), {Path(name).resolve() for name in arguments}
+    chosen = [chapter for chapter in chapters(root) if not asked or chapter.resolve() in asked]
+    found = [text for chapter in chosen for text in problems(chapter, book)] + claim_problems(root)
+    print("\n".join([*found, f"Chapters: {len(chosen)}, {len(found)} complaints"]))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -188,8 +188,8 @@ def generalized_dice_loss(logits: Float[Tensor, "b k *s"], labels: Truth, *,
 
 def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Truth, *, lambda_dice: Number = 1.0,
                  lambda_ce: Number = 1.0, weight: ClassNumbers | None = None, ignore_index: int | None = None,
-                 where: Bool[Tensor, "b k *s"] | None = None, include_background: bool = True, batch: bool = False, squared: bool = False,
-                 smooth: Number = 1e-5) -> Float[Tensor, ""]:
+                 where: Bool[Tensor, "b k *s"] | None = None, include_background: bool = True, batch: bool = False,
+                 squared: bool = False, smooth: Number = 1e-5) -> Float[Tensor, ""]:
     r"""$\lambda_\mathrm{dice}\,\mathrm{Dice} + \lambda_\mathrm{ce}\,\mathrm{CE}$, both from one pass over the voxels.
 
     Shapes, units, options and empty cases: as in `dice_loss` and as in `cross_entropy`; `lambda_dice` and `lambda_ce`
@@ -197,6 +197,7 @@ def dice_ce_loss(logits: Float[Tensor, "b k *s"], labels: Truth, *, lambda_dice:
     `DiceCELoss`; with `include_background=False`, nnU-Net's loss plus 1; with
     `lambda_dice=0.5, lambda_ce=0.5, batch=True, squared=True`, TransUNet's. For regions it is nnU-Net's loss of Dice
     and binary cross-entropy, plus 1; with a mask nnU-Net's counts the latter K times, which `lambda_ce=K` does here.
+    MONAI's with `sigmoid=True` is the same for one region; for more it adds the cross-entropy of a softmax.
     The cross-entropy is right however sure the network is of a wrong class: more than 87 logits off, $p_y$ is 0 in
     float32, and $\ln p_y$ is computed from the logits.
     Errors: as `dice_loss`; ValueError for a negative lambda.

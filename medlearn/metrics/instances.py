@@ -5,10 +5,11 @@ import math
 from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from medlearn.base.validation import Number, check_labels, check_number, kind_of
-from medlearn.metrics._inputs import ROUNDING
+from medlearn.base.validation import Number, check_labels, check_number, check_same, kind_of
+from medlearn.metrics._inputs import ROUNDING, Mask, as_mask
 from medlearn.metrics.matching import Things, as_things, match, overlaps
 from medlearn.tasks import InstanceSet, region_measures
 
@@ -94,7 +95,8 @@ class PanopticQuality(Detection):
         return f"PQ {self.pq:.3f} = SQ {self.sq:.3f} x RQ {self.rq:.3f} ({self._counts()})"
 
 
-def panoptic_quality(prediction: Things, target: Things, *, iou: Number = 0.5) -> PanopticQuality:
+def panoptic_quality(prediction: Things, target: Things, *, iou: Number = 0.5,
+                     ignored: Mask | None = None) -> PanopticQuality:
     r"""$PQ = \sum_{TP} IoU / (TP + \frac12 FP + \frac12 FN)$, where a pair (TP) has an IoU above `iou`.
 
     Shapes: `prediction` and `target` are each a map of ids `(*S)`, 0 background, a tensor or an array of integers, or
@@ -106,6 +108,8 @@ def panoptic_quality(prediction: Things, target: Things, *, iou: Number = 0.5) -
     overlap, pairs are chosen one-to-one for the largest sum of IoU; since the denominator is half the number of
     things on both sides, whatever the pairs, that is the best PQ there is. Of equal sums the one of most pairs
     counts, so that SQ and RQ, too, do not depend on the order of the things.
+    Voxels of the mask `ignored (*S)` belong to no thing; a found thing without a partner, more than half of which is
+    ignored, is no false one.
     Neither side has a thing: NaN, which says so, and adds nothing to a pool. One side has none: 0.
     Errors: TypeError for float or bool maps; ValueError for negative ids, other grids or devices, `iou` outside
     [0, 1). Source: Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963. Chapter 1.
@@ -114,16 +118,17 @@ def panoptic_quality(prediction: Things, target: Things, *, iou: Number = 0.5) -
     >>> panoptic_quality(answer, truth)                 # the IoU of the pair is 3 / 4
     PQ 0.500 = SQ 0.750 x RQ 0.667 (1 found, 0 false, 1 missed)
     """
+    prediction, target, unknown = _judged(prediction, target, ignored)
     n, m, pairs, quality = _overlapping(prediction, target, iou)
     kept = match(pairs, quality)
-    return PanopticQuality(len(kept), n - len(kept), m - len(kept), math.fsum(quality[kept]))
+    return PanopticQuality(len(kept), _false(n, pairs[0][kept], unknown), m - len(kept), math.fsum(quality[kept]))
 
 
 def panoptic_quality_per_class(prediction: InstanceSet, target: InstanceSet, *,
-                               iou: Number = 0.5) -> dict[int, PanopticQuality]:
+                               iou: Number = 0.5, ignored: Mask | None = None) -> dict[int, PanopticQuality]:
     r"""`panoptic_quality` of each class that is present on either side; a class that neither has is left out.
 
-    `prediction`, `target` and `iou` as in `panoptic_quality`, but both sides are sets, since maps have no classes.
+    `prediction`, `target`, `iou` and `ignored` as in `panoptic_quality`, but both sides are sets, since maps have no classes.
     Kirillov's PQ of a cohort is the mean over classes of the pooled value of each. Two empty sets give `{}`.
     Errors: TypeError for anything but an `InstanceSet`, else as `panoptic_quality`. Chapter 1.
 
@@ -137,18 +142,20 @@ def panoptic_quality_per_class(prediction: InstanceSet, target: InstanceSet, *,
             raise TypeError(f"{name}: expected an InstanceSet, which has classes, got {kind_of(things)}")
     as_things(prediction, target)
     classes = sorted({*prediction.classes.tolist(), *target.classes.tolist()})
-    return {c: panoptic_quality(prediction[prediction.classes == c], target[target.classes == c], iou=iou)
+    return {c: panoptic_quality(prediction[prediction.classes == c], target[target.classes == c], iou=iou,
+                                ignored=ignored)
             for c in classes}
 
 
 def detection_f1(prediction: Things, target: Things, *, iou: Number | None = None,
-                 distance_mm: Number | None = None, affine: np.ndarray | Tensor | None = None) -> Detection:
+                 distance_mm: Number | None = None, affine: np.ndarray | Tensor | None = None,
+                 ignored: Mask | None = None) -> Detection:
     r"""$F_1 = TP / (TP + \frac12 FP + \frac12 FN)$ over things that pair by overlap or by distance.
 
     A pair is a found thing with an IoU above `iou` (0: any shared voxel), or with a centroid at most `distance_mm`
     away (to a millionth of it), measured through the `affine` `(4, 4)`; one of the two has to be chosen. Pairs are
     one-to-one, and as many as possible, so two answers for one lesion are one hit and one false alarm.
-    Shapes and classes: `prediction` and `target` as in `panoptic_quality`. Units: mm. Empty cases: as in `Detection`.
+    Shapes and classes: `prediction`, `target` and `ignored` as in `panoptic_quality`. Units: mm. Empty cases: as in `Detection`.
     Errors: as `panoptic_quality` and `region_measures`; ValueError for no criterion or both, a negative distance, a
     distance without an affine, an affine without a distance. Chapter 1.
 
@@ -160,13 +167,45 @@ def detection_f1(prediction: Things, target: Things, *, iou: Number | None = Non
         raise ValueError(f"expected iou= or distance_mm=, one of the two, got iou={iou}, distance_mm={distance_mm}")
     if (distance_mm is None) != (affine is None):
         raise ValueError("affine: expected one with distance_mm=, and none with iou=")
+    prediction, target, unknown = _judged(prediction, target, ignored)
     if iou is not None:
         n, m, pairs, _ = _overlapping(prediction, target, iou)
     else:
         assert distance_mm is not None and affine is not None       # the two checks above leave nothing else
         n, m, pairs = _near(prediction, target, distance_mm, affine)
-    tp = len(match(pairs, np.ones(len(pairs[0]))))
-    return Detection(tp, n - tp, m - tp)
+    kept = match(pairs, np.ones(len(pairs[0])))
+    return Detection(len(kept), _false(n, pairs[0][kept], unknown), m - len(kept))
+
+
+def _judged(prediction: Things, target: Things, ignored: Mask | None) -> tuple[Things, Things, np.ndarray | None]:
+    """Both sides without what is ignored, and which found things are mostly ignored, in the order in which they count."""
+    if ignored is None:
+        return prediction, target, None
+    found, true = as_things(prediction, target)
+    grid = found.scores.new_empty(()).expand(found.masks.shape[1:]) if isinstance(found, InstanceSet) else found
+    mask = check_same("ignored", as_mask("ignored", ignored), like=grid, whose="the things")
+    (found, before, after), (true, _, _) = (_without(things, mask) for things in (found, true))
+    return found, true, 2 * after < before
+
+
+def _without(things: Tensor | InstanceSet, ignored: Tensor) -> tuple[Tensor | InstanceSet, np.ndarray, np.ndarray]:
+    """Things without the ignored voxels; of those that are left, how many voxels they had and have."""
+    if isinstance(things, InstanceSet):
+        masks = things.masks & ~ignored
+        before, after = (m.flatten(1).sum(1) for m in (things.masks, masks))
+        left = after > 0
+        return (InstanceSet(masks[left], things.classes[left], things.scores[left]), before[left].cpu().numpy(),
+                after[left].cpu().numpy())
+    kept = things.masked_fill(ignored, 0)
+    (ids, before), (left, after) = (map_[map_ > 0].unique(return_counts=True) for map_ in (things, kept))
+    return kept, before[torch.isin(ids, left)].cpu().numpy(), after.cpu().numpy()
+
+
+def _false(found: int, partnered: np.ndarray, unknown: np.ndarray | None) -> int:
+    """How many found things have no partner, but for those that are mostly ignored."""
+    alone = np.ones(found, dtype=bool) if unknown is None else ~unknown
+    alone[partnered] = False
+    return int(alone.sum())
 
 
 def _overlapping(prediction: Things, target: Things, iou: Number) -> tuple[int, int, Pairs, np.ndarray]:

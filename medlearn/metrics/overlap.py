@@ -82,13 +82,15 @@ class ConfusionCounts:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def confusion_counts(prediction: Labels, target: Labels, *, classes: int) -> ConfusionCounts:
+def confusion_counts(prediction: Labels, target: Labels, *, classes: int,
+                     ignore_index: int | None = None) -> ConfusionCounts:
     r"""The counts of each class against the rest, from one joint histogram $n_{ij} = |\{v : y_v = i, \hat y_v = j\}|$.
 
     tp $= n_{kk}$, fp $= \sum_i n_{ik} -$ tp, fn $= \sum_j n_{kj} -$ tp. Dice of a batch is
     `confusion_counts(prediction, target, classes=4).dice`, and without background `.foreground().dice`.
     Shapes: `prediction` and `target (B, *S)`, tensors or arrays of any integers or of bools; counts `(B, K)` with
     K = `classes`, background included, where the labels are. Units: voxels.
+    Voxels whose target is `ignore_index` are in no count, whatever the prediction holds there.
     No voxel or no image gives zeros. Errors: TypeError for what are no integers; ValueError for shapes or devices that
     do not belong together, fewer than two classes, a label outside 0..K-1. Chapter 7.
 
@@ -96,9 +98,12 @@ def confusion_counts(prediction: Labels, target: Labels, *, classes: int) -> Con
     >>> confusion_counts(truth.new_tensor([[[0, 0], [1, 1]]]), truth, classes=2).foreground().dice
     tensor([[0.8000]], dtype=torch.float64)
     """
-    prediction, target = as_label_maps(prediction, target, classes)
+    prediction, target = as_label_maps(prediction, target, classes, ignore_index)
     joint = target.new_zeros(len(target), classes**2)
     for counts, true, found in zip(joint, target, prediction):           # image by image, for the memory
+        if ignore_index is not None:
+            judged = true != ignore_index
+            true, found = true[judged], found[judged]
         counts += torch.bincount((true * classes + found).flatten(), minlength=classes**2)
     joint = joint.view(-1, classes, classes)
     tp = joint.diagonal(dim1=1, dim2=2)
@@ -106,19 +111,20 @@ def confusion_counts(prediction: Labels, target: Labels, *, classes: int) -> Con
     return ConfusionCounts(tp, fp, fn, joint.sum((1, 2))[:, None] - tp - fp - fn)
 
 
-def volumes_ml(labels: Labels, *, classes: int, spacing_mm: Spacing | Grid) -> Float[Tensor, "b k"]:
+def volumes_ml(labels: Labels, *, classes: int, spacing_mm: Spacing | Grid,
+               ignore_index: int | None = None) -> Float[Tensor, "b k"]:
     r"""$V_k = n_k \, s_1 s_2 s_3 / 1000$: how much of each class there is in each image.
 
     Shapes: `labels (B, *S)`, result `(B, K)` in float64, K = `classes`. Units: `spacing_mm` are three numbers in mm,
     for a 2D slice the third is its thickness (`spacing_from_affine` gives them), or a `Grid`; result in ml. A class
-    that is absent has 0 ml.
+    that is absent has 0 ml; voxels of `ignore_index` are of no class.
     Errors: as `confusion_counts`; ValueError for a spacing that is not three numbers above 0. Chapter 7.
 
     >>> volumes_ml(torch.ones(1, 10, 10, dtype=torch.int64), classes=2, spacing_mm=(2, 2, 5))
     tensor([[0., 2.]], dtype=torch.float64)
     """
     voxel_ml = as_spacing(spacing_mm, 3).prod() / 1000
-    counts = confusion_counts(labels, labels, classes=classes)
+    counts = confusion_counts(labels, labels, classes=classes, ignore_index=ignore_index)
     return _real(counts.tp) * voxel_ml
 
 

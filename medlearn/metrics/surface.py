@@ -61,7 +61,7 @@ class SurfaceDistances:
 
 
 def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | Grid,
-                      measure: Measure = "voxels") -> SurfaceDistances:
+                      measure: Measure = "voxels", ignored: Mask | None = None) -> SurfaceDistances:
     r"""The distances between the surfaces of two masks, both ways; `hausdorff95`, `assd` and `nsd` are read from them.
 
     Shapes: `prediction` and `target (*S)` of one image, 2D or 3D, bool tensors or arrays. Units: `spacing_mm` along
@@ -70,7 +70,9 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | G
     `measure="voxels"`: the surface are the voxels of the mask that have a face to the outside, and each counts once: so
     in MONAI and medpy. `measure="area"`: it is what marching cubes draw between the voxels, and each piece weighs its
     area: so in DeepMind's surface-distance. Where voxels are not cubes only the area treats all directions alike.
-    What lies beyond the image is outside. Runs on the CPU, wherever the masks are.
+    What lies beyond the image is outside. Voxels of the mask `ignored (*S)` are in neither mask, and no surface lies
+    at a face, or in a cell between voxels, that one of them shares: a border with the unknown is none.
+    Runs on the CPU, wherever the masks are.
     A mask without a voxel: as `SurfaceDistances` says; each metric states its own value for it.
     Errors: TypeError for masks that are not bool; ValueError for shapes or devices that do not belong together, a
     spacing that is not one number above 0 for each axis, another measure.
@@ -81,14 +83,18 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing_mm: Spacing | G
     >>> hausdorff(surface_distances(truth.roll(1, 0), truth, spacing_mm=(0.5, 0.5)))
     0.5
     """
-    masks = as_masks(prediction, target)
+    masks = as_masks(prediction, target, **({} if ignored is None else {"ignored": ignored}))
     spacing = _spacing(spacing_mm, masks[0].ndim)
     check_choice("measure", measure, get_args(Measure))
+    if ignored is not None:
+        *masks, unknown = masks
+        masks = [mask & ~unknown for mask in masks]
     box, offsets = _joint_box(masks), _nearby_offsets(spacing)
-    margin = [(n + 1, n + 1) for n in offsets.max(axis=0)]
+    margin = [(n + 1, n + 1) for n in offsets.max(axis=0).tolist()]
     padded = [np.pad(mask[box], margin) for mask in masks]
-    here, there = (_voxels_at_the_surface(mask) if measure == "voxels" else _cells_at_the_surface(mask, spacing)
-                   for mask in padded)
+    aside = None if ignored is None else _with_neighbours(unknown, box, margin)
+    here, there = (_voxels_at_the_surface(mask, aside) if measure == "voxels" else
+                   _cells_at_the_surface(mask, spacing, aside) for mask in padded)
     to_target, to_prediction = (_to_nearest_mm(*way, spacing, offsets) for way in ((here, there), (there, here)))
     return SurfaceDistances(to_target, to_prediction, here.weights, there.weights, measure)
 
@@ -186,7 +192,8 @@ class SurfaceReport:
 
 
 def surface_report(prediction: Labels, target: Labels, *, classes: int, spacing_mm: Spacing | Grid,
-                   tolerance_mm: Number | None = None, measure: Measure = "voxels") -> SurfaceReport:
+                   tolerance_mm: Number | None = None, measure: Measure = "voxels",
+                   ignore_index: int | None = None) -> SurfaceReport:
     r"""`hausdorff95`, `assd` and `nsd` of every class but 0 in every image, measured once.
 
     Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
@@ -199,11 +206,12 @@ def surface_report(prediction: Labels, target: Labels, *, classes: int, spacing_
     >>> surface_report(np.roll(truth, 1, axis=1), truth, classes=2, spacing_mm=(0.5, 0.5)).hausdorff95_mm
     tensor([[0.5000]], dtype=torch.float64)
     """
-    prediction, target = as_label_maps(prediction, target, classes)
+    prediction, target = as_label_maps(prediction, target, classes, ignore_index)
     found = torch.empty(3, len(prediction), classes - 1, dtype=torch.float64)
     for i, (said, true) in enumerate(zip(prediction, target)):
+        ignored = None if ignore_index is None else true == ignore_index
         for c in range(1, classes):
-            distances = surface_distances(said == c, true == c, spacing_mm=spacing_mm, measure=measure)
+            distances = surface_distances(said == c, true == c, spacing_mm=spacing_mm, measure=measure, ignored=ignored)
             found[:, i, c - 1] = found.new_tensor(
                 [hausdorff95(distances), assd(distances),
                  math.nan if tolerance_mm is None else nsd(distances, tolerance_mm)])
@@ -237,22 +245,31 @@ def _joint_box(masks: list[np.ndarray]) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _voxels_at_the_surface(mask: np.ndarray) -> _Surface:
+def _with_neighbours(ignored: np.ndarray, box: tuple[slice, ...], margin: list[tuple[int, int]]) -> np.ndarray:
+    """What is ignored in a box and a voxel around it, in the frame of what is cut out of the box and padded."""
+    wider = tuple(slice(side.start, side.stop + 2) for side in box)
+    return np.pad(np.pad(ignored, 1)[wider], [(low - 1, high - 1) for low, high in margin])
+
+
+def _voxels_at_the_surface(mask: np.ndarray, ignored: np.ndarray | None = None) -> _Surface:
     """The voxels with a neighbour outside, each of weight 1; the mask has a margin, and the map is a voxel narrower."""
     middle = (slice(1, -1),) * mask.ndim
     enclosed = np.ones_like(mask[middle])
+    solid = mask if ignored is None else mask | ignored
     for axis in range(mask.ndim):
         for shifted in (slice(None, -2), slice(2, None)):
-            enclosed &= mask[middle[:axis] + (shifted,) + middle[axis + 1:]]
+            enclosed &= solid[middle[:axis] + (shifted,) + middle[axis + 1:]]
     grid = mask[middle] & ~enclosed
     places = np.flatnonzero(grid)
     return _Surface(grid, places, np.ones(len(places)))
 
 
-def _cells_at_the_surface(mask: np.ndarray, spacing: np.ndarray) -> _Surface:
+def _cells_at_the_surface(mask: np.ndarray, spacing: np.ndarray, ignored: np.ndarray | None = None) -> _Surface:
     """The cells between voxels that are partly inside, each with the area of what passes through it."""
     codes, areas = neighbour_codes(mask), element_areas(spacing)
     grid = (codes != 0) & (codes != len(areas) - 1)
+    if ignored is not None:
+        grid &= neighbour_codes(ignored) == 0
     places = np.flatnonzero(grid)
     return _Surface(grid, places, areas[codes.ravel()[places]])
 

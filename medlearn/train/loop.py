@@ -60,7 +60,7 @@ def fit(net: nn.Module, data: Samples, *, loss: Callable[[Any, Any], Tensor], re
     the same; OSError for a checkpoint that cannot be opened; RuntimeError for a second training in this process or
     folder; FloatingPointError for a loss, weights, buffers or averages of the optimiser that are not finite: these are
     never saved. It warns where the validation gave nothing but NaN.
-    Chapters 7 and 15.
+    Chapter 7.
 
     >>> data = [(torch.zeros(1, 8, 8), torch.zeros(8, 8).long()), (torch.ones(1, 8, 8), torch.ones(8, 8).long())]
     >>> history = fit(nn.Conv2d(1, 2, 1), data, loss=nn.functional.cross_entropy,

@@ -298,3 +298,41 @@ def test_one_criterion_has_to_be_chosen(refused):
             panoptic_quality(THING, THING, iou=wrong)
     with refused("target: expected an InstanceSet"):
         panoptic_quality_per_class(as_set(THING), THING)
+
+
+def ignoring_by_hand(truth, answer, ignored, threshold):
+    """Maps with the ignored voxels taken out, and without the found things that nothing but the unknown has a claim on."""
+    left_true, left_found = (np.where(ignored, 0, map_) for map_ in (truth, answer))
+    pq = panoptic_quality(left_found, left_true, iou=threshold)
+    unknown = [i for i in np.unique(left_found[left_found > 0]) if 2 * (left_found == i).sum() < (answer == i).sum()]
+    best = [max(((left_found == i) & (left_true == j)).sum() / ((left_found == i) | (left_true == j)).sum()
+                for j in np.unique(left_true)[1:]) if left_true.any() else 0 for i in unknown]
+    return pq, int(sum(iou <= threshold for iou in best))
+
+
+@quick
+@given(seeds)
+def test_what_is_ignored_is_no_thing_and_no_false_alarm(seed):
+    truth, answer = (map_.numpy() for map_ in random_maps(seed))
+    ignored = np.random.default_rng(seed).random(truth.shape) < 0.5
+    pq, forgiven = ignoring_by_hand(truth, answer, ignored, 0.5)
+    expected = PanopticQuality(pq.tp, pq.fp - forgiven, pq.fn, pq.iou_sum)
+    f1 = Detection(pq.tp, pq.fp - forgiven, pq.fn)
+    for found, true in ((answer, truth), (as_set(torch.from_numpy(answer)), torch.from_numpy(truth))):
+        mask = ignored if isinstance(found, np.ndarray) else torch.from_numpy(ignored)
+        said = panoptic_quality(found, true, ignored=mask)
+        assert (said.tp, said.fp, said.fn) == (expected.tp, expected.fp, expected.fn)
+        assert said.iou_sum == pytest.approx(expected.iou_sum)
+        assert detection_f1(found, true, iou=0.5, ignored=mask) == f1
+
+
+def test_ignoring_all_leaves_nothing_to_find_and_nothing_found(refused):
+    truth = torch.tensor([[1, 1, 0, 2]])
+    things = InstanceSet.from_semantic(truth)
+    for both in ((truth, truth), (things, things)):
+        assert math.isnan(panoptic_quality(*both, ignored=torch.ones(1, 4, dtype=torch.bool)).pq)
+    assert panoptic_quality_per_class(things, things, ignored=truth == 1)[2].pq == 1
+    with refused("ignored: expected shape"):
+        panoptic_quality(truth, truth, ignored=torch.ones(1, 3, dtype=torch.bool))
+    with refused("ignored: expected a bool mask"):
+        panoptic_quality(things, things, ignored=truth)

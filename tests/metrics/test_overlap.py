@@ -192,3 +192,33 @@ def test_counts_can_be_made_by_hand():
     counts = ConfusionCounts(*(torch.tensor([[n]]) for n in (6, 2, 4, 88)))
     assert counts.dice == 12 / 18 and counts.iou == 0.5
     assert (counts.sensitivity, counts.precision) == (0.6, 0.75) and counts.specificity == 88 / 90
+
+
+@quick
+@given(seeds)
+def test_ignored_voxels_are_in_no_count(seed):
+    """As nnU-Net counts: where the truth is the ignored label, nothing is true or false of any class."""
+    truth, answer = random_labels(seed)
+    ignored = torch.from_numpy(np.random.default_rng(seed).random(truth.shape) < 0.3)
+    counts = confusion_counts(answer, truth.masked_fill(ignored, 255), classes=4, ignore_index=255)
+    for k in range(4):
+        true, found = truth == k, answer == k
+        for name, mask in {"tp": true & found, "fp": ~true & found, "fn": true & ~found, "tn": ~true & ~found}.items():
+            assert torch.equal(getattr(counts, name)[:, k], (mask & ~ignored).flatten(1).sum(1))
+
+
+def test_what_the_answer_holds_where_the_truth_is_ignored_means_nothing(refused):
+    truth, answer = torch.tensor([[[0, -1], [1, -1]]]), torch.tensor([[[0, 7], [1, -1]]])
+    counts = confusion_counts(answer, truth, classes=2, ignore_index=-1)
+    assert counts.dice.tolist() == [[1.0, 1.0]] and counts.tn.tolist() == [[1, 1]]
+    for options, message in ((dict(), "prediction: expected labels of 0..1"), (dict(ignore_index=9), "prediction: expected"),
+                             (dict(ignore_index=1.5), "ignore_index: expected a whole number")):
+        with refused(message):
+            confusion_counts(answer, truth, classes=2, **options)
+    with refused("target: expected labels of 0..1 for 2 classes or ignore_index = 9, got -1"):
+        confusion_counts(answer.clamp(0, 1), truth, classes=2, ignore_index=9)
+
+
+def test_ignored_voxels_have_no_volume():
+    labels = torch.tensor([[[0, 1, 1, 3]]])
+    assert volumes_ml(labels, classes=2, spacing_mm=(10, 10, 10), ignore_index=3).tolist() == [[1.0, 2.0]]

@@ -405,3 +405,43 @@ def test_a_convention_has_to_be_known(refused):
 def test_a_report_refuses_what_are_no_label_maps(refused):
     with refused("prediction: expected labels of 0..1 .* got 2"):
         surface_report(mask.long()[None] * 2, mask.long()[None], classes=2, spacing_mm=(1, 1), tolerance_mm=1)
+
+
+@pytest.mark.parametrize("measure", ["voxels", "area"])
+@pytest.mark.parametrize("shape", [(14, 12), (14, 12, 6)], ids=["2D", "3D"])
+def test_a_border_with_what_is_ignored_is_no_surface(shape, measure):
+    """Of a slab that runs into the unknown, only the face on the known side is measured."""
+    truth, answer, ignored = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
+    truth[3:8], answer[2:8], ignored[8:] = True, True, True
+    answer[8:12] = True                                             # what is said of the unknown
+    distances = surface_distances(answer, truth, spacing_mm=(2.0,) + (50.0,) * (len(shape) - 1), measure=measure,
+                                  ignored=ignored)
+    for side, _ in distances.sides:                                 # the ends of the image are surface, too
+        assert set(side.tolist()) <= {0.0, 2.0}
+    assert hausdorff(distances) == 2.0
+    middle = surface_distances(answer, truth, spacing_mm=(2.0,) + (50.0,) * (len(shape) - 1), measure=measure)
+    assert hausdorff(middle) == 8.0
+
+
+@pytest.mark.parametrize("measure", ["voxels", "area"])
+def test_ignoring_nothing_changes_nothing_and_ignoring_far_away_neither(measure):
+    truth = torch.zeros(9, 9, 9, dtype=torch.bool)
+    truth[2:5, 2:5, 2:5] = True
+    ignored = torch.zeros_like(truth)
+    plain = surface_distances(truth.roll(1, 0), truth, spacing_mm=(1, 1, 1), measure=measure)
+    ignored[7:] = True
+    for mask in (torch.zeros_like(truth), ignored, ignored.numpy()):
+        found = surface_distances(truth.roll(1, 0), truth, spacing_mm=(1, 1, 1), measure=measure, ignored=mask)
+        assert all(np.array_equal(a, b) for a, b in zip(found.pooled, plain.pooled))
+
+
+def test_the_report_ignores_what_the_truth_ignores(refused):
+    truth, answer = torch.zeros(2, 8, 8, dtype=torch.int64), torch.zeros(2, 8, 8, dtype=torch.int64)
+    truth[:, 2:5, 2:5], answer[:, 2:5, 2:5] = 1, 1
+    answer[0, 7, 7], truth[0, 6:, 6:] = 1, 255
+    report = surface_report(answer, truth, classes=2, spacing_mm=(1, 1), tolerance_mm=0, ignore_index=255)
+    assert report.hausdorff95_mm.tolist() == [[0.0], [0.0]] and report.nsd.tolist() == [[1.0], [1.0]]
+    with refused("ignored: expected a bool mask"):
+        surface_distances(truth[0] == 1, truth[0] == 1, spacing_mm=(1, 1), ignored=truth[0])
+    with refused("ignored: expected shape"):
+        surface_distances(truth[0] == 1, truth[0] == 1, spacing_mm=(1, 1), ignored=truth[0, :4] == 1)

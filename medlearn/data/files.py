@@ -1,0 +1,113 @@
+r"""Scans in files: NIfTI, NRRD and DICOM through one door; a folder is read to its end, the bad ones reported."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from medlearn.base.validation import check_number
+from medlearn.data.dicom import read_dicom
+from medlearn.data.nifti import ENDINGS, read_nifti, write_nifti
+from medlearn.data.nrrd import read_nrrd
+from medlearn.data.volumes import Volume
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def read_volume(path: str | Path, *, channels: bool = False, nan: float | None = None) -> Volume:
+    r"""A scan from a NIfTI or an NRRD file, or from a folder with one DICOM series, its axes as they lie there.
+
+    Shapes: the array is `(*S)`, or `(C, *S)` with `channels`: then a fourth axis of NIfTI or NRRD is one of channels.
+    Units: the array has the file's values, rescaled as it says (HU for a CT), in its own type where nothing is
+    rescaled; the grid is in mm, RAS. `nan` stands for values that are not finite. An empty folder is refused.
+    Errors: ValueError, beginning with the `path`, for a file that is cut short or damaged, declares more than it holds,
+    has no place in space (both form codes 0), a singular affine, a voxel of 0 mm, NaN or infinities, time; for a DICOM
+    series with uneven gaps, slices twice, or several series. FileNotFoundError. It warns of axes that are not
+    perpendicular, of two contradictory affines, of a DICOM gap that is not the tag's, and of a blank SOP class.
+    Source: NIfTI-1; NRRD, teem.sourceforge.net/nrrd/format.html; DICOM PS3.3 C.7.6.2. Chapter 16.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from medlearn.base.grid import Grid
+    >>> import numpy as np
+    >>> scan = Volume(np.arange(24, dtype=np.int16).reshape(2, 3, 4), Grid.from_spacing((2, 3, 4), (1.0, 1.0, 5.0)))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_volume(Path(folder) / "scan.nii.gz", scan)
+    ...     again = read_volume(Path(folder) / "scan.nii.gz")
+    >>> again.array.dtype, bool((again.array == scan.array).all()), again.grid.spacing_mm
+    (dtype('int16'), True, (1.0, 1.0, 5.0))
+    """
+    path = Path(path)
+    if nan is not None:
+        check_number("nan", nan)
+    if path.is_dir():
+        return read_dicom(path)
+    if path.name.endswith(ENDINGS):
+        return read_nifti(path, channels=channels, nan=nan)
+    if path.suffix == ".nrrd":
+        return read_nrrd(path, channels=channels, nan=nan)
+    raise ValueError(f"{path}: expected .nii, .nii.gz, .nrrd, or a folder of DICOM files")
+
+
+def write_volume(path: str | Path, volume: Volume, *, like: Volume | None = None) -> None:
+    r"""Writes a NIfTI file, whole or not at all. With `like`, on the grid and in the orientation of that scan's file.
+
+    Shapes: as the `volume`; channels become a fourth axis. Units: as read; a volume that comes from a file is written
+    in that file's type and scaling (to its nearest step where values were changed), so that what was read comes back
+    bit for bit; `volume.with_array(labels)` in its own type, whole numbers of 64 bits in the smallest that holds them.
+    So `write_volume(path, to_ras(scan).with_array(labels), like=scan)` lies on the scan, voxel by voxel.
+    A volume without a voxel is written, too.
+    Errors: ValueError for another ending than .nii or .nii.gz, values that the file's type does not hold, and a volume
+    that is not on the grid of `like`. Chapter 16.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from medlearn.base.grid import Grid
+    >>> import numpy as np
+    >>> with TemporaryDirectory() as folder:
+    ...     write_volume(Path(folder) / "a.nii", Volume(np.ones((2, 2, 2), bool), Grid((2, 2, 2), np.eye(4))))
+    ...     print(read_volume(Path(folder) / "a.nii").array.dtype)
+    uint8
+    """
+    if not Path(path).name.endswith(ENDINGS):
+        raise ValueError(f"{path}: expected a name that ends in .nii or .nii.gz")
+    write_nifti(path, volume, like=like)
+
+
+@dataclass
+class Report:
+    r"""What became of each file of a folder: `done` how many, `refused` and `warned` the reason of each, by name.
+
+    `print(report)` is a few lines for people. No file gives a report of none.
+
+    >>> report = Report(done=3, refused={"b.nii.gz": "b.nii.gz: it is cut short"})
+    >>> print(report)
+    3 read, 1 refused, 0 with a warning
+      refused: b.nii.gz: it is cut short
+    """
+
+    done: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    warned: dict[str, list[str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.done} read, {len(self.refused)} refused, {len(self.warned)} with a warning"]
+        lines += [f"  refused: {why}" for why in self.refused.values()]
+        return "\n".join([*lines, *(f"  warning: {why}" for whys in self.warned.values() for why in whys)])
+
+    def over(self, items: Iterable[Item], read: Callable[[Item], Answer]) -> Iterator[tuple[Item, Answer]]:
+        """Pairs of each of the `items` and what `read` gives for it; one that it refuses is noted, and left out."""
+        for item in items:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    answer = read(item)
+                except (ValueError, OSError, MemoryError) as error:
+                    self.refused[str(item)] = f"{error}" if str(item) in str(error) else f"{item}: {error}"
+                    continue
+                finally:
+                    if caught:
+                        self.warned[str(item)] = [str(warning.message) for warning in caught]
+            self.done += 1
+            yield item, answer

@@ -1,0 +1,32 @@
+"""A small call of every public function and class that takes tensors, to be made on any device.
+
+`CALLS[name][variant]` is a function of a `Place`, which brings the inputs there, and gives the answer. Most are written
+`call(function, *inputs)`; a room may leave out the name of a single variant. A name that takes no tensor stands in
+`NO_TENSORS`, one that others give back in `ANSWERS`.
+"""
+from helpers.api import data, export, losses, metrics, nets, own_data, physics, train, uncertainty, viz
+
+CALLS = {}
+for room in (losses, metrics, nets, train, uncertainty, data, own_data, physics, viz, export):
+    CALLS |= {name: calls if isinstance(calls, dict) else {"": calls} for name, calls in room.CALLS.items()}
+
+NO_TENSORS = set("""
+    claims.ClaimError claims.claim claims.claims claims.kinds claims.record checks.Case checks.Check checks.Failure
+    checks.Report checks.check checks.examine checks.not_attempted checks.registered data.ArrayCache data.Case
+    data.Entry data.Folder data.LesionSpec data.Patches data.Protocol data.Report data.Stored data.Volume
+    data.check_same_grid data.crop data.folds_by_patient data.pad data.read_folder data.read_volume data.reorient
+    data.resample data.resample_labels data.resized_grid data.respaced_grid data.to_ras data.write_folder
+    data.write_volume evaluate.Evaluation evaluate.Row evaluate.evaluate_folders
+    evaluate.score_volume evaluate.show_worst inference.Prediction inference.gaussian_window inference.window_starts
+    metrics.assd metrics.hausdorff metrics.hausdorff95 metrics.nsd metrics.Detection metrics.PanopticQuality
+    metrics.Summary nets.ReceptiveField nets.TransUNetSize nets.analytic_receptive_field nets.effective_kernel
+    nets.hdc_distance nets.leaves_holes nets.nested_graph physics.ct.forget_scanner
+    physics.despeckle.gaussian_kernel physics.projection.pixel_width physics.ultrasound.Pulse runtime.device
+    runtime.precision runtime.scale runtime.set_scale runtime.steps tasks.Region train.History train.Recipe
+    train.Samples viz.Explorer viz.colours_of viz.use_style
+""".split())
+ANSWERS = set("""
+    losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
+    nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval uncertainty.Reliability
+    uncertainty.RiskCoverage uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
+""".split())
