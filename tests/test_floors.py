@@ -12,7 +12,8 @@ import medlearn
 HOUSE = Path(medlearn.__file__).parent
 # a room may use the rooms of the floors below
 FLOORS = [["base"], ["claims", "runtime", "viz"], ["tasks"],
-          ["physics", "losses", "metrics", "nets", "train", "uncertainty"], ["data", "inference", "export"], ["checks", "cli"]]
+          ["physics", "losses", "metrics", "nets", "train", "uncertainty"], ["data"],
+          ["inference", "evaluate", "export"], ["checks", "cli"]]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 

@@ -59,12 +59,11 @@ if shift:
             return super().manual_seed(int(seed) + shift)
     def _default_rng(seed=None, _make=numpy.random.default_rng):
         return _make(int(seed) + shift if isinstance(seed, (int, numpy.integer)) else seed)
-    def _others(cohort, _check=medlearn.data.BrainCohort.__post_init__):
-        _check(cohort)
-        object.__setattr__(cohort, "seed", cohort.seed + shift)
+    def _others(cohort, *, seed=0, _make=medlearn.data.BrainCohort.__init__, **settings):
+        _make(cohort, seed=seed + shift, **settings)
     torch.manual_seed, torch.Generator = _shifted(torch.manual_seed), _Generator
     numpy.random.default_rng = _default_rng
-    medlearn.data.BrainCohort.__post_init__ = _others
+    medlearn.data.BrainCohort.__init__ = _others
 """
 LOCK = threading.Lock()
 

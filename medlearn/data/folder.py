@@ -74,7 +74,7 @@ def read_folder(root: str | Path, *, patient: Callable[[str], str] | None = None
     Errors: ValueError for a `dataset.json` that is neither, labels that are not 0, 1, 2, ..., and labels that stand for
     several (nnU-Net's regions); FileNotFoundError where there is none.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9.
-   
+
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as root:

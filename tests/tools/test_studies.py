@@ -1,6 +1,8 @@
 """Studies: records say in how many runs a claim held and by how much; they go stale with the code and not with the prose."""
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import study as trials
@@ -26,6 +28,13 @@ claim("{MEASURED}", x > 0.5, effect=x - 0.5, control={{"its mirror": -x}})
 @pytest.fixture
 def chapter(book):
     return book.chapter("01_one", "# One\n", cell(EXPERIMENT))
+
+
+def test_shifted_seeds_give_other_patients(monkeypatch):
+    monkeypatch.setenv("STUDY_SHIFT", "1000")
+    code = trials.FIRST_CELL + "\nfrom medlearn.data import BrainCohort\nprint(BrainCohort(seed=7, size=64).seed, BrainCohort().seed)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1007", "1000"]
 
 
 def test_a_study_says_how_often_and_by_how_much_a_claim_held(book, chapter, capsys):
