@@ -109,10 +109,14 @@ def _first_line(lines: list[str], start: int, text: str) -> int:
 
 @dataclass(frozen=True)
 class Repository:
-    """The address of the source and of the built book."""
+    """The address of the source and of the built book; empty where neither is known, and then nothing links to them."""
     url: str     # https://github.com/OWNER/NAME
     branch: str
     book: str    # where the pages are, with a slash at the end
+
+    @property
+    def known(self) -> bool:
+        return bool(self.url)
 
     def page(self, name: str, anchor: str = "") -> str:
         """A built page, and a place in it."""
@@ -120,6 +124,8 @@ class Repository:
 
     def raw(self, path: str) -> str:
         """A file of the repository as it is, such as an image."""
+        if not self.known:
+            return path
         return f"{self.url}/raw/{self.branch}/{path}"
 
     def colab(self, path: str) -> str:
@@ -148,11 +154,13 @@ def repository(root: Path = ROOT) -> Repository:
 def home(root: Path = ROOT) -> Repository:
     """Where the book belongs by _config.yml, whatever this clone is."""
     told = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
-    return _repository(told["url"], told.get("branch", "main"))
+    return _repository(told.get("url") or "", told.get("branch", "main"))
 
 
 def _repository(url: str, branch: str, book: str = "") -> Repository:
     url = url.rstrip("/").removesuffix(".git")
+    if not url:
+        return Repository("", branch, "")
     return Repository(url, branch, (book or _pages(url)).rstrip("/") + "/")
 
 

@@ -122,6 +122,11 @@ def leaning(cells: Iterable[Cell]) -> list[tuple[int, int, str]]:
     return found
 
 
+def used_names(source: str) -> set[str]:
+    """Names that a cell's code looks up outside itself, in its functions too."""
+    return _used(symtable.symtable(source, "cell", "exec"))
+
+
 def _used(table: symtable.SymbolTable) -> set[str]:
     """Names that a cell looks up outside itself, in its functions too."""
     top = table.get_type() == "module"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from docutils.nodes import make_id
+
 from myst import Code, Directive, MarkupError, Prose, blocks
 from references import Place, References
 
@@ -59,6 +61,11 @@ class Translator:
         match it.name:
             case "admonition":
                 return self._aside(it, self._argument(it), self._body(it))
+            case "predict":
+                return self._predict(it)
+            case "live":
+                to = self.book.link(Place(self.page, make_id(it.label or f"live-{it.argument}"), "in the book"))
+                return self._aside(it, "A figure to play with", "\n\n".join(filter(None, [self._body(it), f"It computes {to}."])))
             case "dropdown":
                 return _folded(self._argument(it), self._body(it))
             case "exercise":
@@ -76,6 +83,15 @@ class Translator:
             case "code" | "code-block":
                 return f"```{it.argument}\n{it.body}\n```"
         raise MarkupError(it.line, f"the directive {{{it.name}}} has no translation for notebooks")
+
+    def _predict(self, it: Directive) -> str:
+        """The question, its choices without their marks, and the answer folded."""
+        question, cut, answer = re.sub(r"^- \[[ x]\] ", "- ", it.body, flags=re.MULTILINE).partition("\n---\n")
+        asked = self._aside(it, "Predict", self.translate(question.strip("\n"), it.body_line))
+        if not cut:
+            return asked
+        line = it.body_line + question.count("\n") + 2
+        return f"{asked}\n\n{_folded('The answer', self.translate(answer, line))}"
 
     def _body(self, it: Directive) -> str:
         return self.translate(it.body, it.body_line)

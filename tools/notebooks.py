@@ -83,7 +83,9 @@ def _notebook(chapter: Path, book: References, shown: Callable[[Cell, list], tup
 
 
 def _door(page: str, at: Repository) -> list[NotebookNode]:
-    """The cells before the chapter: where else it can be read and run, and Colab's set-up."""
+    """The cells before the chapter: where else it can be read and run, and Colab's set-up; none without an address."""
+    if not at.known:
+        return []
     links = f"[Open in Colab]({at.colab(page + '.ipynb')}) | [Read this chapter in the book]({at.page(page)})"
     return [new_markdown_cell(links), new_code_cell(SET_UP.format(install=at.install))]
 

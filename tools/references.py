@@ -11,6 +11,7 @@ import yaml
 from docutils.nodes import make_id
 from pybtex.database import Person, parse_file
 from pybtex.richtext import Text
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from chapters import Repository, documents, front_matter, source
 from myst import directives
@@ -35,7 +36,9 @@ class References:
     repository: Repository
 
     def link(self, place: Place, text: str = "") -> str:
-        """A place as a Markdown link."""
+        """A place as a Markdown link; its name alone where nobody knows the book's address."""
+        if not self.repository.known:
+            return text or place.title
         return f"[{text or place.title}]({self.repository.page(place.page, place.anchor)})"
 
     def document(self, name: str, page: str) -> Place:
@@ -102,10 +105,9 @@ class References:
     def _labels(self) -> dict[str, Place]:
         found = {label: Place(page, make_id(label), title) for page, text in self._pages.items()
                  for label, title in _headings(text)}
-        for kind, called in {"exercise": "Exercise", "figure": "Fig."}.items():
+        for kind, called in {"exercise": "Exercise", "figure": "Figure"}.items():
             for page, number, directive in self._numbered(kind):
-                name = _name_of_figure(directive) if kind == "figure" else directive.label
-                if name:
+                if name := _name_of_figure(directive) if kind == "figure" else directive.label:
                     found[name] = Place(page, make_id(name), f"{called} {number}")
         return found
 
@@ -131,13 +133,28 @@ class References:
         files = [parse_file(str(self.root / name)) for name in self._bibliographies]
         return {key: entry for file in files for key, entry in file.entries.items()}
 
-    def _numbered(self, kind: str) -> Iterator[tuple[str, int, object]]:
-        """Exercises or figures, numbered within their page."""
+    @cached_property
+    def _chapter_numbers(self) -> dict[str, int]:
+        """Chapters are counted through all parts of the contents that are numbered."""
+        contents = parse_toc_yaml(self.root / "_toc.yml")
+        numbered = [str(item) for tree in contents.root.subtrees if tree.numbered for item in tree.items]
+        return {page.removesuffix(".md"): number for number, page in enumerate(numbered, 1)}
+
+    def _numbered(self, kind: str) -> Iterator[tuple[str, str, object]]:
+        """Exercises or figures, numbered as their page shows them: 5.2 is the second of chapter 5."""
         count: dict[str, int] = {}
         for page, found in self._directives:
-            if found.name == kind or (kind == "figure" and found.name == "code-cell" and _name_of_figure(found)):
+            if found.name == kind or kind == "figure" and _draws(found):
                 count[page] = count.get(page, 0) + 1
-                yield page, count[page], found
+                chapter = self._chapter_numbers.get(page)
+                yield page, f"{chapter}.{count[page]}" if chapter else str(count[page]), found
+
+
+def _draws(directive) -> bool:
+    """Whether a code cell, or an instrument with a caption, makes a numbered figure on its page."""
+    if directive.name == "code-cell":
+        return bool(_settings(directive)) or "explore(" in directive.body
+    return directive.name == "live" and bool(directive.body)
 
 
 def _normal(path: Path) -> str:
@@ -178,12 +195,17 @@ def _equation_labels(text: str) -> list[str]:
     return [label for _, label in sorted(found)]
 
 
+def _settings(directive) -> dict:
+    """What a code cell's `:mystnb:` says of its picture."""
+    settings = yaml.safe_load(directive.options.get("mystnb", "")) or {}
+    return {key: settings[key] for key in ("figure", "image") if key in settings}
+
+
 def _name_of_figure(directive) -> str:
     """A figure's label; a code cell gives its figure one with `:mystnb: {figure: {name: ...}}`."""
     if directive.name != "code-cell":
         return directive.label
-    settings = yaml.safe_load(directive.options.get("mystnb", "")) or {}
-    return settings.get("figure", {}).get("name", "")
+    return _settings(directive).get("figure", {}).get("name", "")
 
 
 def _authors(people: list[Person]) -> str:

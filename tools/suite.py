@@ -7,8 +7,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = str(min(os.cpu_count() or 1, 8))
@@ -26,18 +29,31 @@ STEPS = {
 }
 
 
+def skipped(report: Path) -> Counter[str]:
+    """Why how many tests of a step were skipped, from the report that pytest wrote."""
+    if not report.exists():
+        return Counter()
+    return Counter(node.get("message", "no reason given") for node in ElementTree.parse(report).iter("skipped")
+                   if node.get("type") == "pytest.skip")
+
+
 def main() -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # all this is true of every machine; `make gpu` asks a GPU
     os.environ.setdefault("TQDM_DISABLE", "1")  # a comparison of outputs has no use for progress bars
-    results = []
+    results, left_out = [], Counter()
     for name, command in STEPS.items():
         print(f"\n=== {name}", flush=True)
         start = time.perf_counter()
-        status = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.xml"
+            told = [f"--junitxml={report}"] if command[:2] == ["-m", "pytest"] else []
+            status = subprocess.run([sys.executable, *command, *told], cwd=ROOT).returncode
+            left_out += skipped(report)
         results.append((name, status, time.perf_counter() - start))
     print("\n=== all together")
     for name, status, seconds in results:
         print(f"  {'FAILED' if status else 'ok':6} {seconds:6.1f} s  {name}")
+    print("  skipped: " + ("; ".join(f"{count} ({why})" for why, count in left_out.items()) or "nothing"))
     return 1 if any(status for _, status, _ in results) else 0
 
 

@@ -1,4 +1,4 @@
-"""The book's own Sphinx extension (loaded by _config.yml): where things are, the claims page, figures and solutions.
+"""The book's own Sphinx extension (loaded by _config.yml): it joins what the files beside it do.
 
 Whatever it finds wrong it says as a warning with file and line, and the build counts warnings as errors.
 """
@@ -19,11 +19,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from chapters import orphans, repository  # noqa: E402
 from claim_boxes import (  # noqa: E402
-    Claims, ClaimsList, box_claims, code_cells, forget_claims, merge_claims, write_claims)
+    Claims, ClaimsList, box_claims, forget_claims, merge_claims, write_claims)
+from dark import AddDarkTwins  # noqa: E402
 from docstrings import as_rst  # noqa: E402
 from execute import cache_path  # noqa: E402
+from figures import Live, NumberFigures  # noqa: E402
+from folds import Fold, FoldAsides, depart_fold, fold_cells, visit_fold  # noqa: E402
+from front import Hero, Part, Place, fill, gather  # noqa: E402
 from lint import claim_problems  # noqa: E402
+from page_head import surround  # noqa: E402
+from predict import Predict, Prediction, box_predictions, depart_prediction, visit_prediction  # noqa: E402
 from studies import all_quantities, quoted  # noqa: E402
+from whole_site import more_pages, no_index, write_files  # noqa: E402
 
 log = logging.getLogger(__name__)
 MATHJAX = "vendor/mathjax/tex-mml-chtml.js"
@@ -32,10 +39,20 @@ MATHJAX = "vendor/mathjax/tex-mml-chtml.js"
 def configure(app: Sphinx, config) -> None:
     """What cannot stand in _config.yml because it depends on the machine."""
     root, theme = Path(app.srcdir), config.html_theme_options
-    theme["repository_url"], theme["repository_branch"] = repository(root).url, repository(root).branch
+    at = repository(root)
+    if at.known:
+        theme.update(repository_url=at.url, repository_branch=at.branch, use_repository_button=True, use_issues_button=True)
+    else:  # no button leads to a place that is not there
+        theme["launch_buttons"] = {}
+    theme["footer_content_items"] = ["stamp.html", "author.html", "copyright.html"]
     config.nb_execution_cache_path = str(cache_path(root))
     if (root / "book/_static" / MATHJAX).exists():  # else Sphinx's default, which is a CDN
         config.mathjax_path = MATHJAX
+
+
+def fill_addresses(app: Sphinx, docname: str, text: list[str]) -> None:
+    """`{{ repository }}` in a page is the address of the source, which is known in one place."""
+    text[0] = text[0].replace("{{ repository }}", repository(Path(app.srcdir)).url or "ADDRESS-OF-THIS-REPOSITORY")
 
 
 def the_book_is_whole(app: Sphinx, env, docnames) -> None:
@@ -45,13 +62,6 @@ def the_book_is_whole(app: Sphinx, env, docnames) -> None:
 
 
 # Cells --------------------------------------------------------------------------------------------------------------
-
-def name_solutions(app: Sphinx, doctree: nodes.document) -> None:
-    """A folded solution says so, instead of 'Show code cell content'."""
-    for cell in code_cells(doctree):
-        if "tag_solution" in cell["classes"]:
-            cell["prompt_show"] = cell["prompt_hide"] = "Solution"
-
 
 def every_figure_has_alt_text(app: Sphinx, doctree: nodes.document) -> None:
     for image in doctree.findall(nodes.image):
@@ -84,16 +94,33 @@ def exact_role(name, rawtext, text, lineno, inliner, options=None, content=None)
 
 def setup(app: Sphinx) -> dict:
     app.add_node(ClaimsList)
-    app.add_directive("claims", Claims)
+    app.add_node(Place)
+    app.add_node(Fold, html=(visit_fold, depart_fold))
+    app.add_node(Prediction, html=(visit_prediction, depart_prediction))
+    for name, directive in {"claims": Claims, "predict": Predict, "live": Live, "hero": Hero, "book": Part}.items():
+        app.add_directive(name, directive)
     app.add_role("study", study_role)
     app.add_role("exact", exact_role)
+    app.add_transform(NumberFigures)
+    app.add_post_transform(FoldAsides)
+    app.add_post_transform(AddDarkTwins)
+    app.add_css_file("icons.css")
     app.add_css_file("book.css")
-    app.connect("config-inited", configure)
-    app.connect("env-before-read-docs", the_book_is_whole)
-    for handler in (name_solutions, every_figure_has_alt_text, box_claims):
-        app.connect("doctree-read", handler)
-    app.connect("env-purge-doc", forget_claims)
-    app.connect("env-merge-info", merge_claims)
-    app.connect("doctree-resolved", write_claims)
-    app.connect("autodoc-process-docstring", as_rst)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    app.add_js_file("book.js", loading_method="defer")
+    for event, handlers in {
+        "config-inited": [configure],
+        "builder-inited": [no_index],
+        "env-before-read-docs": [the_book_is_whole],
+        "source-read": [fill_addresses],
+        "doctree-read": [every_figure_has_alt_text, gather, box_claims, fold_cells, box_predictions],
+        "env-purge-doc": [forget_claims],
+        "env-merge-info": [merge_claims],
+        "doctree-resolved": [write_claims, fill],
+        "autodoc-process-docstring": [as_rst],
+        "html-collect-pages": [more_pages],
+        "build-finished": [write_files],
+    }.items():
+        for handler in handlers:
+            app.connect(event, handler)
+    app.connect("html-page-context", surround, priority=900)  # after the theme's buttons
+    return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": False}

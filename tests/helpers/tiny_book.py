@@ -47,6 +47,8 @@ class Book:
         self.root, self.names = root, []
         config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
         config["sphinx"]["local_extensions"]["medlearn_book"] = str(ROOT / "book/_ext")
+        for folder in ("html_static_path", "templates_path"):
+            config["sphinx"]["config"][folder] = [str(ROOT / path) for path in config["sphinx"]["config"][folder]]
         config["repository"] = {"url": "https://github.com/someone/brains", "branch": "trunk"}
         del config["html"]["favicon"]
         self.put("_config.yml", yaml.safe_dump(config))
@@ -55,7 +57,6 @@ class Book:
         self.put("book/reference/bibliography.md", "# Bibliography\n\n```{bibliography}\n:style: unsrt\n```\n")
         self.put("book/reference/claims.md", "# The claims\n\n```{claims}\n```\n")
         self.put("book/references.bib", REFERENCES)
-        self.put("book/_static/book.css", "")
         self.contents()
 
     def put(self, name: str, text: str) -> Path:

@@ -1,24 +1,24 @@
-"""Every page of the built book, opened in a real browser: what it asks for, what it shows, on a desk and on a phone.
-
-Each question is a function that returns what is wrong. The book's pages must give empty answers; pages made to be wrong
-must not.
-"""
+"""Every page of the built book, opened in a real browser: on a desk and on a phone, in light and dark, the network shut."""
+import json
 import re
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from urllib.parse import unquote, urldefrag
 
 import pytest
+from browser import serving
+from chapters import chapters, documents, repository
+from helpers import page_questions as ask
 from helpers.chromium import Page, needs_browser
 
+from medlearn.claims import claims
 from medlearn.viz.explorer import MAX_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "_build/html"
 VENDORED = (ROOT / "book/_static/vendor/mathjax").exists()
-PHONE_PX = 390
+VIEWS = {"desk": {"width": 1280}, "phone at night": {"width": 390, "touch": True, "dark": True},
+         "desk at night": {"width": 1280, "dark": True}, "phone": {"width": 390, "touch": True}}
+FRONT, SEARCH = "book/intro.html", "search.html"
+KB = 1000
 
 
 def pages_of(site: Path) -> list[str]:
@@ -28,296 +28,188 @@ def pages_of(site: Path) -> list[str]:
 
 
 PAGES = pages_of(BOOK)
-pytestmark = [needs_browser]
+CHAPTERS = [f"{path.relative_to(ROOT).with_suffix('').as_posix()}.html" for path in chapters()]
 built = pytest.mark.skipif(not PAGES, reason="the book is not built: make book")
 vendored = pytest.mark.skipif(not VENDORED, reason="MathJax is not at hand: this build's pages take it from its CDN")
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+pytestmark = [needs_browser, built]
 
 
 @pytest.fixture(scope="module")
-def serve():
-    """`serve(folder)` is the folder's address. It lies below the server's root, as a project's pages do."""
-    servers = []
-
-    def start(site: Path) -> str:
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site.parent)))
-        Thread(target=servers[-1].serve_forever, args=(0.05,), daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}/{site.name}/"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+def home():
+    with serving(BOOK) as address:
+        yield address
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with Page(width=1280) as page:
+@pytest.fixture(scope="module", params=VIEWS)
+def device(request):
+    with Page(offline=True, **VIEWS[request.param]) as page:
         yield page
 
 
-def open_page(browser: Page, address: str) -> Page:
-    """Opens it on a desk, and waits for its formulas."""
-    browser.view(width=1280)
-    browser.open(address)
-    browser.run("window.MathJax?.startup?.promise.then(() => document.fonts.ready).then(() => true)")
-    return browser
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The questions
-
-def leaving(page: Page, home: str) -> list[str]:
-    """Addresses off the site that the page asked for by itself."""
-    return [address[:200] for address in page.requests if not address.startswith((home, "data:", "blob:"))]
-
-
-def nameless(page: Page) -> list[str]:
-    """Images without alt text; a page without a title."""
-    images = page.run("Array.from(document.images).filter(i => !i.alt.trim()).map(i => i.src)")
-    return [f"no alt: {source[:100]}" for source in images] + ([] if page.run("document.title.trim()") else ["no title"])
-
-
-def headings(page: Page) -> list[str]:
-    """The header and the main heading that the reader sees are one each."""
-    seen = """(what) => Array.from(document.querySelectorAll(what)).filter(
-        e => e.checkVisibility({visibilityProperty: true}) && e.getBoundingClientRect().height > 0).length"""
-    found = {what: page.run(f"({seen})({what!r})") for what in ("header, .bd-header-article", "h1")}
-    return [f"{what}: {count}" for what, count in found.items() if count != 1]
-
-
-def overhang(page: Page) -> list[str]:
-    """What makes the page wider than a phone."""
-    page.view(width=PHONE_PX, height=844, touch=True)
-    try:
-        width = page.run("document.scrollingElement.scrollWidth")
-        if width <= PHONE_PX + 1:
-            return []
-        wide = page.run(f"""Array.from(document.querySelectorAll('body *')).filter(
-            e => e.getBoundingClientRect().right > {PHONE_PX + 1}).map(e => e.tagName + '.' + e.className)""")
-        return [f"{width} px wide", *wide[:5]]
-    finally:
-        page.view(width=1280)
-
-
-def dead_links(page: Page, home: str, site: Path) -> list[str]:
-    """Links within the site to pages or places that are not there."""
-    host = home.removesuffix(f"{site.name}/")
-    dead = []
-    for link in dict.fromkeys(page.run("Array.from(document.querySelectorAll('a[href]'), a => a.href)")):
-        address, place = urldefrag(link)
-        file = site / unquote(address.partition("?")[0].removeprefix(home))
-        lives = address.startswith(home) and file.is_file() and (not place or unquote(place) in places(file))
-        if address.startswith(host) and not lives:
-            dead.append(link)
-    return dead
-
-
-def places(file: Path) -> set[str]:
-    """The ids of a page."""
-    return set(re.findall(r"""\sid=["']?([^\s"'>]+)""", file.read_text(encoding="utf-8")))
-
-
-def unset_formulas(page: Page) -> list[str]:
-    """Formulas that are still TeX, or that MathJax could not read."""
-    return page.run("""Array.from(document.querySelectorAll('.math')).filter(
-        e => !e.querySelector('mjx-container') || e.querySelector('mjx-merror')).map(e => e.textContent.slice(0, 80))""")
-
-
-def lame_explorers(page: Page) -> list[str]:
-    """Explorers whose sliders do not answer to an arrow with another text, another alt text and a picture."""
-    page.run("document.querySelectorAll('details').forEach(e => e.open = true)")
-    page.run("document.querySelectorAll('.toggle-hidden').forEach(e => e.classList.remove('toggle-hidden'))")
-    lame = []
-    for k in range(page.run("document.querySelectorAll('.medlearn-explorer input').length")):
-        slider = f"document.querySelectorAll('.medlearn-explorer input')[{k}]"
-        state = f"""(async () => {{
-            const slider = {slider}, image = slider.closest('.medlearn-explorer').querySelector('img');
-            await image.decode();
-            return [slider.parentNode.querySelector('b').textContent, image.alt, String(image.naturalWidth > 0)];
-        }})()"""
-        page.run(f"{slider}.focus()")
-        page.press("Home")
-        before = page.run(state)
-        page.press("ArrowRight")
-        after = page.run(state)
-        moves = page.run(f"{slider}.max") == "0" or before[0] != after[0] and before[1] != after[1]
-        if not (moves and before[2] == after[2] == "true" and page.run(f"document.activeElement === {slider}")):
-            lame.append(f"slider {k}: {before} to {after}")
-        page.press("Home")
-    return lame
-
-
-def heavy_explorers(file: Path) -> list[str]:
-    """Explorers of more than 400 kB."""
-    found = re.findall(r'<div class="medlearn-explorer".*?</script>\s*</div>', file.read_text(encoding="utf-8"), re.DOTALL)
-    return [f"explorer {k}: {len(one.encode())} bytes" for k, one in enumerate(found) if len(one.encode()) > MAX_BYTES]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The book
-
 @pytest.fixture(scope="module")
-def home(serve):
-    return serve(BOOK)
+def desk():
+    with Page(offline=True, **VIEWS["desk"]) as page:
+        yield page
+
+
+def opened(page: Page, address: str) -> Page:
+    """Opens it, and waits for its formulas."""
+    page.open(address)
+    page.run("(window.MathJax?.startup?.promise ?? Promise.resolve()).then(() => document.fonts.ready).then(() => true)")
+    return page
 
 
 @pytest.fixture(scope="module", params=PAGES or ["none"])
-def page(request, browser, home):
-    yield open_page(browser, home + request.param)
+def seen(request, device, home):
+    """A page on each device."""
+    yield opened(device, home + request.param)
 
 
-@pytest.fixture
-def file(request):
-    return BOOK / request.node.callspec.params["page"]
+@pytest.fixture(scope="module", params=PAGES or ["none"])
+def page(request, desk, home):
+    """A page on a desk."""
+    yield opened(desk, home + request.param)
 
 
-@built
+# On every page, on every device --------------------------------------------------------------------------------------
+
 @vendored
-def test_a_page_asks_for_nothing_off_the_site(page, home):
-    assert leaving(page, home) == []
+def test_a_page_asks_for_nothing_off_the_site(seen, home):
+    assert ask.leaving(seen, home) == []
 
 
-@built
 @vendored
-def test_the_console_is_silent(page):
-    assert page.complaints == []
+def test_the_console_is_silent(seen):
+    assert seen.complaints == []
 
 
-@built
+def test_nothing_hangs_over_the_edge(seen):
+    assert ask.overhang(seen) == []
+
+
+def test_pictures_keep_their_proportions(seen):
+    assert ask.stretched(seen) == []
+
+
+def test_it_can_be_read_and_used_by_everyone(seen):
+    assert ask.barriers(seen) == []
+
+
+def test_no_figure_is_a_white_card_in_the_dark(seen):
+    assert seen.run("document.documentElement.dataset.theme") != "dark" or ask.white_cards(seen) == []
+
+
+# On every page -------------------------------------------------------------------------------------------------------
+
 def test_a_page_and_its_images_have_names(page):
-    assert nameless(page) == []
+    assert ask.nameless(page) == []
 
 
-@built
-def test_there_is_one_header_and_one_heading(page):
-    assert headings(page) == []
+def test_there_is_one_header_and_one_heading(page, request):
+    if request.node.callspec.params["page"] != "404.html":
+        assert ask.headings(page) == []
 
 
-@built
-def test_nothing_hangs_over_the_edge_of_a_phone(page):
-    assert overhang(page) == []
-
-
-@built
 def test_links_within_the_book_lead_somewhere(page, home):
-    assert dead_links(page, home, BOOK) == []
+    assert ask.dead_links(page, home, BOOK) == []
 
 
-@built
 @vendored
-def test_formulas_are_set(page):
-    assert unset_formulas(page) == []
+def test_formulas_are_set_and_stop_no_tab_key(page):
+    assert ask.unset_formulas(page) == ask.formulas_on_the_way(page) == []
+    assert bool(page.run("document.querySelector('.math') !== null")) == any("mathjax" in address for address in page.requests)
 
 
-@built
 def test_explorers_answer_to_keys(page):
-    assert lame_explorers(page) == []
+    assert ask.lame_explorers(page) == []
 
 
-@built
-def test_explorers_are_light(page, file):
-    assert heavy_explorers(file) == []
+def test_explorers_are_light(page, request):
+    assert ask.heavy_explorers(BOOK / request.node.callspec.params["page"], MAX_BYTES) == []
 
 
-@built
-def test_the_front_door_leads_in(browser, home):
-    browser.open(home + "index.html")
-    browser.wait_for("location.pathname.endsWith('/book/intro.html')")
+@vendored
+def test_a_page_is_light(page, request):
+    name = request.node.callspec.params["page"]
+    assert ask.weight(page) <= {FRONT: 150, SEARCH: 300}.get(name, 700) * KB
 
 
-@built
-def test_every_page_of_the_contents_is_built():
-    listed = re.findall(r"(?:root|file): *(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    assert {f"{name}.html" for name in listed} <= set(PAGES)
+def test_figures_have_numbers_and_captions(page):
+    assert page.run("""Array.from(document.querySelectorAll('figure.drawn, figure.live')).filter(
+        e => !e.querySelector('figcaption .caption-number')).map(e => e.id)""") == []
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Each question can be answered with a fault
-
-GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Good</title>
-<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head><body>
-<header>One</header><header style="height:0;overflow:hidden">None</header><h1 id="top-of-it">Head</h1>
-<a href="#top-of-it">here</a> <a href="other.html#there">there</a> <a href="https://example.org/none">elsewhere</a>
-<img alt="a dot" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==">
-<span class="math"><mjx-container>x</mjx-container></span>
-<div style="overflow-x:auto"><div style="width:2000px">wide, and in its own frame</div></div>
-"""
+def test_a_page_says_where_it_comes_from(page, request):
+    name = request.node.callspec.params["page"]
+    if name != "404.html":
+        said = page.run("document.querySelector('.stamp').innerText")
+        assert re.search(r"^medlearn \S+ · commit \w+", said)
+        assert (name in CHAPTERS) == bool(re.search(r"run on \d+ \w+ \d{4} · .+Python \S+, torch \S+", said))
 
 
-@pytest.fixture
-def look(tmp_path, browser, serve):
-    """Opens a page: the good one, and what is added to it."""
-    def opened(addition: str = ""):
-        site = tmp_path / "site"
-        site.mkdir(exist_ok=True)
-        (site / "page.html").write_text(GOOD + addition, encoding="utf-8")
-        (site / "other.html").write_text('<p id="there">', encoding="utf-8")
-        address = serve(site)
-        return open_page(browser, address + "page.html"), address, site
-    return opened
+# The front page ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_front_page_says_at_once_what_it_is(home, width):
+    with Page(width=width, touch=width < 600, offline=True) as page:
+        opened(page, home + FRONT)
+        page.wait_for("document.querySelector('.hero .ml-live').dataset.state === 'ready'")
+        low = "(e) => e.getBoundingClientRect().bottom"
+        assert all(bottom < 800 for bottom in page.run(f"[...document.querySelectorAll('.hero-buttons a')].map({low})"))
+        assert page.run(f"({low})(document.querySelector('.hero .ml-live canvas'))") < 800
+        assert page.run("document.querySelectorAll('.hero-buttons a').length") == (3 if repository().known else 2)
 
 
-@pytest.fixture(scope="module")
-def explorer():
-    import matplotlib.pyplot as plt
-
-    from medlearn.viz import explore
-
-    return explore(lambda level: plt.figure(figsize=(2, 1)), alt="nothing", dpi=50, level=[1, 2]).html
-
-
-def test_the_good_page_has_no_fault(look, explorer):
-    page, home, site = look(explorer)
-    assert leaving(page, home) == page.complaints == nameless(page) == headings(page) == overhang(page) == []
-    assert dead_links(page, home, site) == unset_formulas(page) == lame_explorers(page) == []
-    assert heavy_explorers(site / "page.html") == []
+def test_the_front_page_has_a_card_for_each_chapter_and_counts_what_there_is(desk, home):
+    opened(desk, home + FRONT)
+    cards = desk.run("""Array.from(document.querySelectorAll('.cards a'),
+        a => [a.href, a.innerText, a.querySelectorAll('img').length])""")
+    assert [address.removeprefix(home) for address, _, _ in cards] == CHAPTERS
+    assert all("min" in said and "?" in said and pictures for _, said, pictures in cards)
+    counted = [int(text) for text in desk.run("Array.from(document.querySelectorAll('.counts b'), b => b.textContent)")]
+    exercises = sum(path.read_text(encoding="utf-8").count("{exercise}") for path in chapters())
+    assert counted[:2] == [len(CHAPTERS), len(claims())] and exercises in counted
 
 
-@pytest.mark.parametrize("addition, question, fault", [
-    ('<img alt="far" src="http://127.0.0.2:9/far.png">', leaving, "far.png"),
-    ("<script>fetch('http://127.0.0.2:9/data').catch(() => 0)</script>", leaving, "data"),
-    ('<img src="data:,">', nameless, "no alt"),
-    ('<img alt=" " src="data:,">', nameless, "no alt"),
-    ("<script>document.title = ''</script>", nameless, "no title"),
-    ("<header>Two</header>", headings, "header"),
-    ("<h1>Two</h1>", headings, "h1: 2"),
-    ("<script>document.querySelector('header').remove()</script>", headings, "header, .bd-header-article: 0"),
-    ("<table style='width:500px'><tr><td>wide</table>", overhang, "500 px wide|TABLE"),
-    ("<a href='#nowhere'>x</a>", dead_links, "#nowhere"),
-    ("<a href='other.html#nowhere'>x</a>", dead_links, "other.html#nowhere"),
-    ("<a href='none.html'>x</a>", dead_links, "none.html"),
-    ("<a href='/page.html'>x</a>", dead_links, "/page.html"),
-    ("<a href='../page.html'>x</a>", dead_links, "/page.html"),
-    ("<span class='math'>\\(x\\)</span>", unset_formulas, "x"),
-    ("<span class='math'><mjx-container><mjx-merror>bad</mjx-merror></mjx-container></span>", unset_formulas, "bad"),
-    ("<div class='medlearn-explorer'><img src='data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=='>"
-     "<label><b>1</b><input type='range' max='3'></label></div>", lame_explorers, "slider 0"),
-], ids=lambda value: value if isinstance(value, str) and len(value) < 30 else "")
-def test_a_fault_is_found(look, addition, question, fault):
-    page, home, site = look(addition)
-    more = {leaving: (home,), dead_links: (home, site)}.get(question, ())
-    assert re.search(fault, "\n".join(question(page, *more)))
+def test_the_front_door_leads_in(desk, home):
+    desk.open(home + "index.html")
+    desk.wait_for("location.pathname.endsWith('/book/intro.html')")
+    door = (BOOK / "index.html").read_text(encoding="utf-8")
+    assert "og:title" in door and "og:description" in door and ("og:image" in door) == repository().known
 
 
-@pytest.mark.parametrize("addition, complaint", [
-    ("<script>nothing()</script>", "nothing is not defined"),
-    ("<script>console.error('broken', 3)</script>", "broken 3"),
-    ("<script>console.warn('odd')</script>", "odd"),
-    ("<script>Promise.reject(new Error('lost'))</script>", "lost"),
-    ("<img alt='x' src='none.png'>", "404"),
-])
-def test_a_complaint_is_heard(look, addition, complaint):
-    page, _, _ = look(addition)
-    page.wait_for("new Promise(done => setTimeout(() => done(true), 50))")
-    assert any(complaint in one for one in page.complaints), page.complaints
+def test_every_page_of_the_contents_is_built_and_on_the_map():
+    assert {f"{name}.html" for name in documents()} <= set(PAGES)
+    if repository().known:
+        listed = re.findall(r"<loc>(.*?)</loc>", (BOOK / "sitemap.xml").read_text())
+        assert listed == [repository().page(name) for name in documents()]
 
 
-def test_a_heavy_explorer_is_found(tmp_path, explorer):
-    page = tmp_path / "page.html"
-    page.write_text(explorer + explorer.replace("nothing", "nothing" * MAX_BYTES, 1), encoding="utf-8")
-    assert [one.split(":")[0] for one in heavy_explorers(page)] == ["explorer 1"]
+# Search, notebooks, files --------------------------------------------------------------------------------------------
+
+def test_the_search_finds_words_with_what_stands_around_them(desk, home):
+    opened(desk, home + SEARCH + "?q=watershed")
+    desk.wait_for("document.querySelectorAll('.search-results li').length > 1")
+    found = desk.run("""Array.from(document.querySelectorAll('.search-results li'),
+        e => [e.querySelector('a').href, e.innerText])""")
+    assert any("01_tasks.html#" in address for address, _ in found)
+    assert all("watershed" in text.lower() for _, text in found)
+    for address, _ in found:
+        assert ask.dead(address, home, BOOK) is False, address
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_notebook_to_download_is_the_students(name):
+    address = re.search(r'href="([^"]*_sources/[^"]+\.ipynb)"', (BOOK / name).read_text(encoding="utf-8"))[1]
+    notebook = json.loads(((BOOK / name).parent / address).resolve().read_text(encoding="utf-8"))
+    sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+    assert any("NotImplementedError" in text for text in sources)
+    assert not any(":::" in text or "{cite" in text for text in sources)
+
+
+@vendored
+@pytest.mark.parametrize("name", [FRONT, CHAPTERS[-1], "book/reference/nets.html", SEARCH])
+def test_it_works_from_a_folder_without_a_server(desk, name):
+    opened(desk, BOOK / name)
+    assert desk.complaints == [] and ask.unset_formulas(desk) == []
+    assert all(address.startswith((BOOK.as_uri(), "data:", "blob:", "about:")) for address in desk.requests)

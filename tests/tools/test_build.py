@@ -112,3 +112,22 @@ def test_a_build_does_not_depend_on_the_notebooks(book):
     before = building.digest(book.root)
     book.put("book/principles/01_one.ipynb", "{}")
     assert building.digest(book.root) == before
+
+
+def test_without_an_address_no_button_leads_off_the_site(tmp_path):
+    book = Book(tmp_path)
+    config = book.root / "_config.yml"
+    config.write_text(config.read_text().replace("https://github.com/someone/brains", "''"))
+    book.put("book/setup.md", "# Setting up\n\n```bash\ngit clone {{ repository }}\n```\n")
+    book.put("book/intro.md", "# Front page\n\n:::{hero}\nWelcome.\n:::\n\n```{book} cards\n```\n")
+    book.names.append("book/setup")
+    book.chapter("01_one", "# One\n\nIs it?\n", SHOWS_ALL_CLAIMS)
+    done = pages(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = book.root / "_build/html"
+    for page in ("book/intro", "book/principles/01_one", "book/setup"):
+        assert "github" not in (site / f"{page}.html").read_text().lower().replace("fa-github", ""), page
+    assert "ADDRESS-OF-THIS-REPOSITORY" in (site / "book/setup.html").read_text()
+    assert not (site / "sitemap.xml").exists() and "og:image" not in (site / "index.html").read_text()
+    assert (site / "_sources/book/principles/01_one.ipynb").exists()
+    assert "Set it up" in (site / "book/intro.html").read_text()

@@ -4,6 +4,7 @@ import subprocess
 import pytest
 from chapters import ROOT, Repository, cells, chapters, documents, home, name_of, orphans, read, repository
 from helpers.tiny_book import FRONT, cell
+from references import Place, References
 
 
 def test_a_chapter_is_a_listed_page_that_runs(book):
@@ -64,6 +65,14 @@ def test_a_clone_knows_its_origin(book, origin, url):
     subprocess.run(["git", "-C", book.root, "remote", "add", "origin", origin], check=True)
     assert repository(book.root).url == url
     assert home(book.root).url == "https://github.com/someone/brains"
+
+
+def test_where_no_address_is_known_nothing_links_there(book):
+    config = book.root / "_config.yml"
+    config.write_text(config.read_text().replace("https://github.com/someone/brains", "''"))
+    at = repository(book.root)
+    assert at == Repository("", "trunk", "") and not at.known and at.raw("book/a.svg") == "book/a.svg"
+    assert References(book.root, at).link(Place("book/intro", "", "Front page")) == "Front page"
 
 
 def test_the_environment_overrules_the_rest(book, monkeypatch):

@@ -48,3 +48,12 @@ def test_a_claim_is_shown_exactly_once(book, monkeypatch):
     book.chapter("03_lost", "# Lost\n", cell("claim('a.never', x > 2)"), listed=False)
     assert lint.claim_problems(book.root) == [
         "claim a.twice: shown 2 times, at book/principles/01_one.md:20 and book/principles/02_two.md:15", "claim a.never: no chapter shows it"]
+
+
+def test_the_command_looks_at_the_pages_it_is_given_or_at_all(book, monkeypatch, capsys):
+    monkeypatch.setattr(lint, "claims", dict)
+    sound, unsound = book.chapter("01_one", "# One\n"), book.chapter("02_two", "# Two\n", cell("%timeit x"))
+    assert lint.main([str(sound), str(book.root / "book/intro.md")], book.root) == 0
+    assert capsys.readouterr().out == "Chapters: 1, 0 complaints\n"
+    assert lint.main([str(unsound)], book.root) == lint.main([], book.root) == 1
+    assert "book/principles/02_two.md:15: code cell 1: not plain Python" in capsys.readouterr().out

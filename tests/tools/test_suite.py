@@ -15,10 +15,23 @@ def test_every_step_is_taken_and_one_failure_fails_all(monkeypatch, capfd):
     assert suite.main() == 0
 
 
+def test_the_last_line_says_what_was_skipped_and_why(monkeypatch, capfd, tmp_path):
+    tests = tmp_path / "test_some.py"
+    tests.write_text("import pytest\n\ndef test_a(): pass\n\n@pytest.mark.skip(reason='no moon')\ndef test_b(): pass\n\n"
+                     "@pytest.mark.xfail\ndef test_c(): assert False\n")
+    monkeypatch.setattr(suite, "STEPS", {"some": ["-m", "pytest", str(tests), "-q", "-p", "no:cacheprovider"]})
+    assert suite.main() == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "  skipped: 1 (no moon)"
+    monkeypatch.setattr(suite, "STEPS", {"none": ["-c", "pass"]})
+    suite.main()
+    assert capfd.readouterr().out.splitlines()[-1] == "  skipped: nothing"
+
+
 def test_the_steps_run_chapters_pages_notebooks_and_tests():
     commands = [" ".join(command) for command in suite.STEPS.values()]
     assert commands[0].startswith("-m ruff check medlearn")
-    assert commands[1:4] == ["tools/execute.py", "tools/build.py", "tools/notebooks.py --check"]
+    assert commands[1] == "-m mypy"
+    assert commands[2:5] == ["tools/execute.py", "tools/build.py", "tools/notebooks.py --check"]
     assert any("pytest tests" in command for command in commands)
     assert any("pytest medlearn --doctest-modules" in command for command in commands)
     assert any("pytest book" in command and "--nbval" in command.split() for command in commands)  # not --nbval-lax

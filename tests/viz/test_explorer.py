@@ -118,27 +118,25 @@ def test_what_cannot_draw_is_refused(refused):
 # ---------------------------------------------------------------------------------------------------------------------
 # In a browser
 
-@pytest.fixture(scope="module")
-def tab():
-    with Page() as page:
-        yield page
-
-
 @pytest.fixture
-def opened(tab, tmp_path):
+def opened(tmp_path):
     """Opens a page with explorers on it: `opened(explorer, explorer, width=390)`."""
+    tabs = []
+
     def open_with(*explorers, body="", **view):
         file = tmp_path / "page.html"
         file.write_text('<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
                         '<meta name="viewport" content="width=device-width"><body>' + body
                         + "\n".join(explorer.html for explorer in explorers), encoding="utf-8")
-        tab.view(**view)
-        tab.open(file)
-        return tab
+        tabs.append(Page(**view))
+        tabs[-1].open(file)
+        return tabs[-1]
 
     yield open_with
-    assert tab.complaints == []
-    assert {address for address in tab.requests if not address.startswith("data:")} <= {(tmp_path / "page.html").as_uri()}
+    for tab in tabs:
+        assert tab.complaints == []
+        assert {address for address in tab.requests if not address.startswith(("data:", "about:"))} <= {(tmp_path / "page.html").as_uri()}
+        tab.tab.context.close()
 
 
 def texts(page):
