@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test fresh notebooks study lab serve gpu bench lint colab dist clean vendor pages
+.PHONY: help book test fresh notebooks study lab serve pdf gpu bench lint colab dist clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -38,6 +38,9 @@ serve: book ## show the book at http://localhost:8000
 	@echo "http://localhost:$(or $(PORT),8000)   (Ctrl-C ends)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),8000)
 
+pdf: book ## print the whole book into _build/book.pdf (needs Chromium)
+	@$(BIN)/python tools/pdf.py
+
 gpu: $(INSTALLED) ## on a machine with a GPU: tests, benchmarks, chapters at full scale, within LIMIT_S=540 seconds
 	@$(BIN)/python tools/gpu.py
 
@@ -58,7 +61,7 @@ dist: $(TOOLS)/.installed ## wheel and sdist in dist/, checked (TAG=v0.1.0: and 
 	@$(TOOLS)/bin/python -m build --outdir dist .
 	@$(TOOLS)/bin/twine check --strict dist/*
 	@$(TOOLS)/bin/check-wheel-contents dist/*.whl
-	@[ -z "$(TAG)" ] || [ -f "dist/medlearn-$(TAG:v%=%).tar.gz" ] || { echo "TAG=$(TAG), but this was built: $$(ls dist)"; exit 1; }
+	@[ -z "$(TAG)" ] || [ -f "dist/medlearn-$(TAG:v%=%).tar.gz" ] || { echo "$(TAG), but built was: $$(ls dist)"; exit 1; }
 
 clean: ## remove what was built (not .venv)
 	rm -rf _build build dist medlearn.egg-info .pytest_cache .hypothesis

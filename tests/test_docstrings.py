@@ -9,7 +9,8 @@ import pytest
 
 from medlearn import physics
 
-ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "viz", "claims", "runtime", "checks",
+ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export",
+         "viz", "claims", "runtime", "checks",
          *(f"physics.{module.name}" for module in iter_modules(physics.__path__) if not module.name.startswith("_"))]
 
 

@@ -9,7 +9,8 @@ import pytest
 import medlearn
 from medlearn import physics
 
-ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "viz", "claims",
+ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export",
+         "viz", "claims",
          *(f"physics.{module.name}" for module in iter_modules(physics.__path__) if not module.name.startswith("_"))]
 # densities take their parameters in the order of their formula, as everywhere
 FORMULAS = ("rice_logpdf", "k_logpdf")

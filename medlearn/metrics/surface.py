@@ -199,7 +199,8 @@ def surface_report(prediction: Labels, target: Labels, *, classes: int, spacing_
     Shapes: `prediction` and `target (B, *S)` with labels 0..K-1, K = `classes`; the report's columns belong to classes
     1..K-1, as those of `confusion_counts(...).foreground()`. A batch of masks is one of two classes.
     Units, `spacing_mm`, `measure`, empty cases and errors: as `surface_distances`, `nsd` and `confusion_counts`.
-    Without a `tolerance_mm` there is no surface Dice: `nsd` is NaN. No image gives no rows. Chapter 7.
+    Without a `tolerance_mm` there is no surface Dice: `nsd` is NaN. No image gives no rows. Voxels whose target is
+    `ignore_index` are the `ignored` ones of `surface_distances`. Chapter 7.
 
     >>> truth = np.zeros((1, 8, 8), dtype=np.uint8)
     >>> truth[:, 2:5, 2:5] = 1

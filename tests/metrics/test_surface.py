@@ -419,8 +419,12 @@ def test_a_border_with_what_is_ignored_is_no_surface(shape, measure):
     for side, _ in distances.sides:                                 # the ends of the image are surface, too
         assert set(side.tolist()) <= {0.0, 2.0}
     assert hausdorff(distances) == 2.0
-    middle = surface_distances(answer, truth, spacing_mm=(2.0,) + (50.0,) * (len(shape) - 1), measure=measure)
-    assert hausdorff(middle) == 8.0
+    spacing_mm = (2.0,) + (50.0,) * (len(shape) - 1)
+    assert hausdorff(surface_distances(answer, truth, spacing_mm=spacing_mm, measure=measure)) == 8.0
+    cut = surface_distances(answer & ~ignored, truth, spacing_mm=spacing_mm, measure=measure)
+    lost = cut.prediction_weights.sum() - distances.prediction_weights.sum()
+    face = {"voxels": math.prod(n - 2 for n in shape[1:]), "area": math.prod(50.0 * n for n in shape[1:])}
+    assert lost == pytest.approx(face[measure], rel=0.1)            # a face of the cut, without what its rim has anyway
 
 
 @pytest.mark.parametrize("measure", ["voxels", "area"])
