@@ -128,7 +128,7 @@ def panoptic_quality_per_class(prediction: InstanceSet, target: InstanceSet, *,
                                iou: Number = 0.5, ignored: Mask | None = None) -> dict[int, PanopticQuality]:
     r"""`panoptic_quality` of each class that is present on either side; a class that neither has is left out.
 
-    `prediction`, `target`, `iou` and `ignored` as in `panoptic_quality`, but both sides are sets, since maps have no classes.
+    `prediction`, `target`, `iou` and `ignored` as in `panoptic_quality`, but both sides are sets: maps have no classes.
     Kirillov's PQ of a cohort is the mean over classes of the pooled value of each. Two empty sets give `{}`.
     Errors: TypeError for anything but an `InstanceSet`, else as `panoptic_quality`. Chapter 1.
 
@@ -155,7 +155,8 @@ def detection_f1(prediction: Things, target: Things, *, iou: Number | None = Non
     A pair is a found thing with an IoU above `iou` (0: any shared voxel), or with a centroid at most `distance_mm`
     away (to a millionth of it), measured through the `affine` `(4, 4)`; one of the two has to be chosen. Pairs are
     one-to-one, and as many as possible, so two answers for one lesion are one hit and one false alarm.
-    Shapes and classes: `prediction`, `target` and `ignored` as in `panoptic_quality`. Units: mm. Empty cases: as in `Detection`.
+    Shapes and classes: `prediction`, `target` and `ignored` as in `panoptic_quality`. Units: mm.
+    Empty cases: as in `Detection`.
     Errors: as `panoptic_quality` and `region_measures`; ValueError for no criterion or both, a negative distance, a
     distance without an affine, an affine without a distance. Chapter 1.
 
@@ -178,7 +179,7 @@ def detection_f1(prediction: Things, target: Things, *, iou: Number | None = Non
 
 
 def _judged(prediction: Things, target: Things, ignored: Mask | None) -> tuple[Things, Things, np.ndarray | None]:
-    """Both sides without what is ignored, and which found things are mostly ignored, in the order in which they count."""
+    """Both sides without what is ignored, and which found things are mostly ignored, in their order."""
     if ignored is None:
         return prediction, target, None
     found, true = as_things(prediction, target)
