@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,7 +122,9 @@ class References:
     def _terms(self) -> dict[str, Place]:
         terms = [(page, line.strip()) for page, found in self._directives if found.name == "glossary"
                  for line in found.body.splitlines() if line.strip() and not line.startswith((" ", "\t"))]
-        return {term.lower(): Place(page, "term-" + re.sub(r"[^A-Za-z0-9]+", "-", term).strip("-"), term)
+        # as Sphinx makes them, which writes é as e
+        plain = {term: unicodedata.normalize("NFKD", term).encode("ascii", "ignore").decode() for _, term in terms}
+        return {term.lower(): Place(page, "term-" + re.sub(r"[^A-Za-z0-9]+", "-", plain[term]).strip("-"), term)
                 for page, term in terms}
 
     @cached_property

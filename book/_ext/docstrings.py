@@ -10,7 +10,8 @@ from sphinx.application import Sphinx
 
 FIELDS = re.compile(r"(?<=[.:)])\s(?=(?:Shapes|Units|Empty cases?|Errors|Sources?): )|(?<=\.)\s(?=Chapters? \d)|"
                     r"^(?=(?:Shapes|Units|Empty cases?|Errors|Sources?): )", re.MULTILINE)
-ROOMS = ("tasks", "data", "physics", "nets", "losses", "metrics", "uncertainty", "train", "viz")
+ROOMS = ("tasks", "data", "physics", "nets", "losses", "metrics", "uncertainty", "train",
+         "inference", "evaluate", "export", "viz")
 
 
 @cache

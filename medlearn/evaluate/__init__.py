@@ -1,4 +1,4 @@
-"""Judging a model: a table of every case and class from two folders, in which no case is lost (chapter 16)."""
+"""Judging a model: a table of every case and class from two folders, in which no case is lost (chapter 17)."""
 from medlearn.evaluate.bootstrap import bootstrap_interval
 from medlearn.evaluate.folders import evaluate_folders
 from medlearn.evaluate.picture import show_worst

@@ -1,4 +1,4 @@
-"""From a trained network to an answer on the scan's own grid: large volumes window by window (chapter 15)."""
+"""From a trained network to an answer on the scan's own grid: large volumes window by window."""
 from medlearn.inference.predict import Prediction, predict_file, predict_volume
 from medlearn.inference.windows import blended_planes, gaussian_window, window_starts
 
