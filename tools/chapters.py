@@ -135,7 +135,7 @@ class Repository:
     @property
     def install(self) -> str:
         """What pip installs the package from."""
-        return f"medlearn @ git+{self.url}@{self.branch}"
+        return f"medlearn[dicom] @ git+{self.url}@{self.branch}"
 
 
 def repository(root: Path = ROOT) -> Repository:
