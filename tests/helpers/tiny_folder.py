@@ -2,7 +2,8 @@
 import numpy as np
 
 from medlearn.base.grid import Grid
-from medlearn.data import BrainCohort, Volume, reorient, resample, resample_labels, respaced_grid, write_folder, write_volume
+from medlearn.data import (BrainCohort, Volume, reorient, resample, resample_labels, respaced_grid, write_folder,
+                           write_volume)
 
 LABELS = ["background", "csf", "grey", "white"]
 PLACES = [("RAS", (6.5, 6.5, 6.5)), ("LPS", (7.0, 6.5, 9.0)), ("SAR", (6.5, 8.0, 6.5)), ("LAS", (8.0, 8.0, 6.0))]
@@ -35,5 +36,5 @@ def tiny_folder(root, training=4, test=2):
 def words(root, out, *more):
     """A training of seconds."""
     return [f"data.folder={root}", f"out={out}", "data.folds=4", "data.patch=[16,16,16]", "data.spacing_mm=[7,7,7]",
-            "net.widths=[4,8]", "augment.elastic_mm=0", "recipe.steps=8", "recipe.batch_size=2", "recipe.learning_rate=0.01",
-            "recipe.precision=fp32", "every=2", "validation_patches=2", *more]
+            "net.widths=[4,8]", "augment.elastic_mm=0", "recipe.steps=8", "recipe.batch_size=2",
+            "recipe.learning_rate=0.01", "recipe.precision=fp32", "every=2", "validation_patches=2", *more]

@@ -50,7 +50,7 @@ def test_the_address_is_that_of_the_settings(book):
     assert at == home(book.root) == Repository("https://github.com/someone/brains", "trunk", "https://someone.github.io/brains/")
     assert at.page("book/intro") == "https://someone.github.io/brains/book/intro.html"
     assert at.colab("book/a.ipynb") == "https://colab.research.google.com/github/someone/brains/blob/trunk/book/a.ipynb"
-    assert at.install == "medlearn @ git+https://github.com/someone/brains@trunk"
+    assert at.install == "medlearn[dicom] @ git+https://github.com/someone/brains@trunk"
 
 
 @pytest.mark.parametrize("origin, url", [

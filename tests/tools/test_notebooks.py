@@ -75,7 +75,7 @@ def test_the_first_cells_lead_to_colab_and_to_the_page_and_set_up(ran):
     assert links.source == (
         "[Open in Colab](https://colab.research.google.com/github/someone/brains/blob/trunk/book/principles/01_one.ipynb) | "
         "[Read this chapter in the book](https://someone.github.io/brains/book/principles/01_one.html)")
-    assert '%pip install --quiet "medlearn @ git+https://github.com/someone/brains@trunk"' in set_up.source
+    assert '%pip install --quiet "medlearn[dicom] @ git+https://github.com/someone/brains@trunk"' in set_up.source
     assert (set_up.outputs, set_up.execution_count) == ([], 1)
 
 
@@ -95,7 +95,7 @@ def test_the_set_up_asks_pip_for_medlearn_alone_in_colab(ran, monkeypatch):
     source = student(ran.path, references(ran)).cells[1].source
     asked, scope = [], {"get_ipython": lambda: type("Shell", (), {"run_line_magic": lambda self, *a: asked.append(a)})()}
     exec(TransformerManager().transform_cell(source), scope)
-    assert asked == [("pip", 'install --quiet "medlearn @ git+https://github.com/someone/brains@trunk"')]
+    assert asked == [("pip", 'install --quiet "medlearn[dicom] @ git+https://github.com/someone/brains@trunk"')]
 
 
 def test_a_notebook_is_valid_and_the_same_each_time(ran):

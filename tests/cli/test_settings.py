@@ -1,0 +1,77 @@
+"""Settings are checked when they are made, and the network follows from them."""
+from pathlib import Path
+
+import pytest
+import torch
+
+from medlearn.cli.settings import DataSettings, NetSettings, Settings, SliceBySlice, patient_from
+from medlearn.cli.strict import read_strict
+from medlearn.data import Flip, Intensity, Warp, hu_window
+from medlearn.nets import UNet, UNetPlusPlus
+
+
+def settings(*words):
+    return read_strict(Settings, ["data.folder=a", *words])
+
+
+@pytest.mark.parametrize("word, message", [
+    ("data.patch=[8]", "data.patch: expected 2 or 3 numbers"), ("data.fold=5", r"data.fold: expected .*0\.\.4, got 5"),
+    ("data.folds=1", "data.folds: expected .*2 or more"),
+    ("data.patient=p", "data.patient: expected a pattern with a"),
+    ("data.patient=(", "data.patient: expected a regular expression"),
+    ("recipe.batch_size=0", "recipe.batch_size: expected"),
+    ("net.name=vit", "net.name: expected one of unet, unetpp, got 'vit'"), ("every=0", "every: expected"),
+    ("data.cache_gb=0", "data.cache_gb: expected"), ("loss=focal", "loss: expected one of dice_ce"),
+])
+def test_what_cannot_be_is_refused_by_its_name(word, message):
+    with pytest.raises(ValueError, match=message):
+        settings(word)
+
+
+def test_residual_blocks_are_the_unets():
+    with pytest.raises(ValueError, match="residual: expected false for unetpp"):
+        NetSettings(name="unetpp", residual=True)
+
+
+@pytest.mark.parametrize("name, kind", [("unet", UNet), ("unetpp", UNetPlusPlus)])
+def test_the_network_has_the_dimension_of_the_patch(name, kind):
+    for patch, image in {"[8,8]": torch.rand(1, 2, 8, 8), "[8,8,8]": torch.rand(1, 2, 8, 8, 8)}.items():
+        net = settings(f"net.name={name}", "net.widths=[2,4]", f"data.patch={patch}").new_net(2, classes=3)
+        assert isinstance(net, kind) and net.eval()(image).shape == (1, 3, *image.shape[2:])
+
+
+def test_the_loss_leaves_out_what_is_ignored_at_every_resolution():
+    loss = settings("loss=cross_entropy").new_loss(9)
+    logits, labels = torch.randn(1, 2, 4, 4), torch.zeros(1, 4, 4).long()
+    labels[0, 0, 0] = 9
+    changed = logits.clone()
+    changed[..., 0, 0] = 50.0
+    assert loss(logits, labels) == loss(changed, labels)
+    assert loss((logits, logits[..., 1::2, 1::2]), labels).isfinite()
+
+
+def test_transforms_are_those_that_change_something():
+    def kinds(*words):
+        return [type(one) for one in settings(*words).augment.transforms((1.0, 1.0, 2.0))]
+    assert kinds() == [Warp, Intensity] and kinds("augment.flip=[0]")[0] is Flip
+    assert kinds("augment.rotate_deg=0", "augment.elastic_mm=0", "augment.scale=[1, 1]",
+                 "augment.intensity=false") == []
+    assert settings().augment.transforms((1.0, 1.0, 2.0))[0].spacing_mm == (1.0, 1.0, 2.0)
+
+
+def test_the_whole_scan_is_seen_as_a_patch_is():
+    image = torch.randn(1, 1, 4, 4, 4) * 100
+    windowed = DataSettings(folder=Path("a"), window=(40.0, 80.0))
+    assert torch.equal(windowed.prepare(image), hu_window(image, (40.0, 80.0)))
+    assert DataSettings(folder=Path("a")).prepare(image).std(correction=0).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_slice_by_slice_is_the_network_of_each_slice():
+    net, image = UNet(1, 3, widths=(2, 4)).eval(), torch.rand(2, 1, 8, 8, 1)
+    assert torch.equal(SliceBySlice(net)(image)[..., 0], net(image[..., 0]))
+
+
+def test_a_patient_is_found_or_missed_by_name():
+    assert patient_from(None) is None and patient_from(r"(\d+)_")("a12_3") == "12"
+    with pytest.raises(ValueError, match="expected to find .* in the name of each case, got 'x'"):
+        patient_from(r"(\d+)_")("x")

@@ -1,0 +1,124 @@
+"""What a training leaves, what it refuses, and with how many processes it runs."""
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.tiny_folder import LABELS, words
+
+from medlearn.cli import main
+from medlearn.cli.settings import Settings
+from medlearn.cli.strict import read_strict
+from medlearn.cli.training import _processes, read_run, split, train, validate
+from medlearn.data import Case, Folder, Patches, read_folder
+from medlearn.train.checkpoints import read_checkpoint
+
+
+def test_it_leaves_settings_facts_a_history_and_a_checkpoint(trained):
+    run = trained / "run"
+    settings, facts = read_run(run)
+    assert settings == read_strict(Settings, words(trained / "data", run, "recipe.steps=2", "net.dropout=0.2"))
+    assert facts["labels"] == LABELS and facts["channels"] == ["T1"] and facts["ignore_index"] is None
+    assert sorted(facts["training"] + facts["held_out"]) == [f"p{i:02d}_scan" for i in range(4)]
+    assert len(facts["held_out"]) == 1 and read_checkpoint(run).step == 2
+    with open(run / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [*rows[-1]] == ["step", "loss", "learning_rate", "dice", "dice_csf", "dice_grey", "dice_white"]
+    assert rows[0]["dice"] == "" and 0 <= float(rows[1]["dice"]) <= 1
+
+
+def test_it_says_what_became_of_the_files_and_goes_on_where_it_was(own, capsys):
+    bad = read_run(own / "run")[1]["training"][0]
+    (own / "data" / "imagesTr" / f"{bad}_0000.nii.gz").write_bytes(b"no scan")
+    told = words(own / "data", own / "run", "recipe.steps=2", "net.dropout=0.2")
+    assert main(["train", *told]) == 2                      # the data is another
+    assert "data: expected" in capsys.readouterr().err
+    told = words(own / "data", own / "other", "recipe.steps=2", "data.fold=none")
+    assert main(["train", *told]) == 3
+    out = capsys.readouterr().out
+    assert "3 read, 1 refused" in out and f"{bad}_0000.nii.gz" in out and "validation: dice" not in out
+    assert main(["train", *told, "recipe.steps=3"]) == 3 and "3 steps done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word, name", [("net.widths=[4,4]", "net.widths"), ("loss=dice", "loss"),
+                                        ("augment.rotate_deg=3", "augment.rotate_deg")])
+def test_another_training_needs_another_folder(own, capsys, word, name):
+    told = words(own / "data", own / "run", "recipe.steps=2", "net.dropout=0.2", f"data.folder={own / 'data'}")
+    before = (own / "run" / "settings.toml").read_bytes()
+    assert main(["train", *told, word]) == 2
+    assert f"medlearn train: {name}: expected" in capsys.readouterr().err
+    assert (own / "run" / "settings.toml").read_bytes() == before
+
+
+def test_a_dry_run_says_all_and_does_nothing(trained, tmp_path, capsys):
+    assert main(["train", *words(trained / "data", tmp_path / "run"), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "[recipe]\nsteps = 8\n" in out
+    assert "# 3 cases to train on, 1 held out; channels: T1; labels: background, csf" in out
+    assert "# 1 process on cpu" in out and not (tmp_path / "run").exists()
+    (tmp_path / "again.toml").write_text(out)
+    assert main(["train", str(tmp_path / "again.toml"), "--dry-run"]) == 0 and capsys.readouterr().out == out
+
+
+def test_slices_of_volumes_are_trained_on_and_predicted(trained, tmp_path):
+    run = tmp_path / "run"
+    told = words(trained / "data", run, "data.patch=[16,16]", "recipe.steps=1", "net.deep_supervision=true")
+    assert main(["train", *told]) == 0
+    assert main(["predict", str(run), str(trained / "data"), str(tmp_path / "said")]) == 0
+    assert len(list((tmp_path / "said").glob("*.nii.gz"))) == 2
+
+
+def test_the_split_is_by_patient():
+    cases = tuple(Case(f"p{n // 2}_{n % 2}", (), patient=f"p{n // 2}") for n in range(10))
+    folder = Folder(Path("a"), cases)
+    settings = read_strict(Settings, ["data.folder=a", "data.fold=1"])
+    training, held_out = split(folder, settings)
+    assert {case.patient for case in training}.isdisjoint(case.patient for case in held_out) and len(held_out) == 2
+    assert split(folder, read_strict(Settings, ["data.folder=a", "data.fold=none"])) == (list(cases), [])
+    with pytest.raises(ValueError, match="expected cases with labels, got none"):
+        split(Folder(Path("a"), ()), settings)
+
+
+def test_the_validation_sees_the_same_patches_each_time_and_1_is_perfect(trained, tmp_path, capsys):
+    patches = Patches(read_folder(trained / "data"), patch=(8, 8, 8), cache=tmp_path)
+
+    class Oracle(torch.nn.Module):
+        """It says what the patch's own labels are: patches are asked for in order."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            torch.manual_seed(0)
+            self.labels = [patches[i % len(patches)][1] for i in range(5)]
+
+        def forward(self, image):
+            return torch.nn.functional.one_hot(self.labels.pop(0), 4).movedim(-1, 0)[None].float()
+
+    score = validate(Oracle(), patches=patches, count=5)
+    assert set(score) == {"dice", "dice_csf", "dice_grey", "dice_white"} and score["dice"] == 1
+    assert "validation: dice 1.000" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("wanted, environment, answer", [
+    (None, {}, (True, 1)), (1, {}, (True, 1)), (2, {"WORLD_SIZE": "2", "RANK": "1"}, (False, 2)),
+    (None, {"WORLD_SIZE": "2", "RANK": "0", "ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "here"}, (True, 2)),
+])
+def test_as_many_processes_as_were_asked_for(wanted, environment, answer):
+    assert _processes(wanted, environment) == answer
+
+
+@pytest.mark.parametrize("wanted, environment, message", [
+    (2, {}, "processes: expected 2, as was asked for, got 1. Start them with torchrun --nproc-per-node 2"),
+    (2, {"WORLD_SIZE": "4", "RANK": "0"}, "expected 2, as was asked for, got 4"),
+    (None, {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}, "Add --multi_gpu"),
+])
+def test_fewer_than_were_asked_for_are_refused(wanted, environment, message):
+    with pytest.raises(ValueError, match=message):
+        _processes(wanted, environment)
+
+
+def test_no_run_no_prediction(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected the folder of a training, with settings.toml"):
+        read_run(tmp_path)
+    with pytest.raises(ValueError, match="data.folder: expected to be given"):
+        train([])
