@@ -11,6 +11,7 @@ for room in (losses, metrics, nets, train, uncertainty, data, own_data, physics,
     CALLS |= {name: calls if isinstance(calls, dict) else {"": calls} for name, calls in room.CALLS.items()}
 
 NO_TENSORS = set("""
+    cli.main export.onnx_difference export.write_onnx
     claims.ClaimError claims.claim claims.claims claims.kinds claims.record checks.Case checks.Check checks.Failure
     checks.Report checks.check checks.examine checks.not_attempted checks.registered data.ArrayCache data.Case
     data.Entry data.Folder data.LesionSpec data.Patches data.Protocol data.Report data.Stored data.Volume

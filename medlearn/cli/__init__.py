@@ -1,0 +1,4 @@
+"""The command line: from a folder of scans to a trained network, predictions and a table (chapter 15)."""
+from medlearn.cli.commands import main
+
+__all__ = ["main"]
