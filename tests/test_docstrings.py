@@ -9,7 +9,7 @@ import pytest
 
 from medlearn import physics
 
-ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export",
+ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export", "cli",
          "viz", "claims", "runtime", "checks",
          *(f"physics.{module.name}" for module in iter_modules(physics.__path__) if not module.name.startswith("_"))]
 

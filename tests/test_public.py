@@ -9,7 +9,7 @@ import pytest
 import medlearn
 from medlearn import physics
 
-ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export",
+ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export", "cli",
          "viz", "claims",
          *(f"physics.{module.name}" for module in iter_modules(physics.__path__) if not module.name.startswith("_"))]
 # densities take their parameters in the order of their formula, as everywhere
