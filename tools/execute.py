@@ -151,6 +151,21 @@ def waiting(cache: JupyterCacheAbstract, all_chapters: list[Path]) -> list[Path]
     return [chapter for chapter in all_chapters if not known(chapter)]
 
 
+def rekey(cache: JupyterCacheAbstract, chapter: Path) -> bool:
+    """Where only a cell's tags or captions have changed, take over the outputs of the last run of the same code."""
+    notebook = read(chapter)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for record in cache.list_cache_records():
+        bundle = cache.get_cache_bundle(record.pk)
+        ran = [cell for cell in bundle.nb.cells if cell.cell_type == "code"]
+        if [cell.source for cell in ran] == [cell.source for cell in code]:
+            for cell, old in zip(code, ran):
+                cell.outputs, cell.execution_count = old.outputs, old.execution_count
+            keep(cache, Run(chapter, (record.data or {}).get("execution_seconds", 0.0), notebook))
+            return True
+    return False
+
+
 def record_times(root: Path, done: list[Run]) -> None:
     """Each chapter's seconds, in _build/times.json."""
     path = root / "_build" / "times.json"
@@ -170,7 +185,7 @@ def prune(root: Path) -> None:
 def execute(root: Path = ROOT) -> list[Run]:
     """Run what has to be run, as many chapters at once as there are cores; say how each went."""
     cache, every = get_cache(cache_path(root)), chapters(root)
-    todo = waiting(cache, every)
+    todo = [chapter for chapter in waiting(cache, every) if not rekey(cache, chapter)]
     print(f"Chapters: {len(every)}, to run: {len(todo)}", flush=True)
     done: list[Run] = []
     with ThreadPoolExecutor(max_workers=cores()) as pool:

@@ -126,3 +126,15 @@ def test_a_claim_that_printed_its_line_is_not_named_whether_it_holds_or_not(book
     for holds in ("3", "4"):
         book.chapter("01_one", "# One\n", cell(f'from medlearn import claim\n\nclaim("{id}", sum(range(3)) == {holds})'))
         assert main(book.root) == 0 and execution.unshown(book.root) == []
+
+
+def test_a_new_tag_runs_nothing(book, runs):
+    chapter = book.chapter("01_one", "# One\n", cell("print(6 * 7)"))
+    assert main(book.root) == 0 and runs == ["01_one"]
+    chapter.write_text(chapter.read_text().replace("```{code-cell} ipython3\n", "```{code-cell} ipython3\n:tags: [plot]\n\n"))
+    assert main(book.root) == 0 and runs == ["01_one"]
+    made = next(one for one in executed(chapter, book.root).cells if one.cell_type == "code")
+    assert made.metadata.tags == ["plot"] and made.outputs[0].text == "42\n"
+
+    chapter.write_text(chapter.read_text().replace("6 * 7", "6 * 8"))
+    assert main(book.root) == 0 and runs == ["01_one", "01_one"]
