@@ -79,9 +79,10 @@ def explorer_alt(source: str) -> str:
     return ""
 
 
-def instrument(name: str) -> nodes.raw:
-    """The place of a live instrument."""
-    return nodes.raw("", f'<div class="ml-live" data-instrument="{name}"><noscript>Here stands a figure that computes in '
+def instrument(name: str, volume: str = "") -> nodes.raw:
+    """The place of a live instrument; `volume` says which scan the three planes show, "brain" or "torso"."""
+    scan = f' data-volume="{volume}"' if volume else ""
+    return nodes.raw("", f'<div class="ml-live" data-instrument="{name}"{scan}><noscript>Here stands a figure that computes in '
                          "your browser, with JavaScript.</noscript></div>", format="html")
 
 
@@ -96,11 +97,12 @@ class Live(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = {"name": directives.unchanged}
+    option_spec = {"name": directives.unchanged,
+                   "volume": lambda given: directives.choice(given, ("brain", "torso"))}
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
-        place = instrument(name)
+        place = instrument(name, self.options.get("volume", ""))
         live_pages(self.env).add(self.env.docname)
         if not self.content:
             return [place]

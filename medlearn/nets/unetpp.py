@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medlearn.nets.blocks import (CONV, Conv, DoubleConv, check_counts, check_dim, check_image, check_widths,
-                                  conv_side_by_side, cut, dropout_of_levels, halve, lay_channels_last)
+                                  conv_side_by_side, cut, double, dropout_of_levels, halve, lay_channels_last)
 
 Place = tuple[int, int]
 UP_CONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -89,7 +89,7 @@ class UNetPlusPlus(nn.Module):
         for (i, j), places in self.graph.items():
             *left, other = [x[place] for place in places] or [image]
             if j:
-                other = cut(self.up[_name(i, j)](self.dropout[i + 1](other)), like=left[0])
+                other = self.up[_name(i, j)](self.dropout[i + 1](other), like=left[0])
             elif i:
                 other = halve(other)
             x[i, j] = self.nodes[_name(i, j)](*left, other)
@@ -128,7 +128,7 @@ class UNetPlusPlus(nn.Module):
         return DoubleConv(in_channels, out_channels, dim=self.dim)
 
     def _riser(self, coarse: int, fine: int) -> nn.Module:
-        return nn.Sequential(CONV[self.dim](coarse, fine, kernel_size=1, bias=False), nn.Upsample(scale_factor=2))
+        return _NarrowAndDouble(CONV[self.dim](coarse, fine, kernel_size=1, bias=False))
 
 
 class _UNetPlusPlus2018(UNetPlusPlus):
@@ -137,7 +137,7 @@ class _UNetPlusPlus2018(UNetPlusPlus):
                                   for a, b in pairwise((in_channels, out_channels, out_channels))))
 
     def _riser(self, coarse: int, fine: int) -> nn.Module:
-        return nn.Sequential(UP_CONV[self.dim](coarse, fine, kernel_size=2, stride=2))
+        return _UpConv(UP_CONV[self.dim](coarse, fine, kernel_size=2, stride=2))
 
 
 def nested_graph(depth: int) -> dict[Place, tuple[Place, ...]]:
@@ -158,6 +158,18 @@ def nested_graph(depth: int) -> dict[Place, tuple[Place, ...]]:
             i = column - j
             graph[i, j] = (*((i, k) for k in range(j)), (i + 1, j - 1))
     return graph
+
+
+class _NarrowAndDouble(nn.Sequential):
+    def forward(self, x: Float[Tensor, "b c *half"],                    # type: ignore[override]  # one map more
+                like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b d *s"]:
+        return double(self[0](x), like=like)
+
+
+class _UpConv(nn.Sequential):
+    def forward(self, x: Float[Tensor, "b c *half"],                    # type: ignore[override]  # one map more
+                like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b d *s"]:
+        return cut(self[0](x), like=like)
 
 
 class _PlainDoubleConv(nn.Sequential):
