@@ -177,7 +177,8 @@ def record_times(root: Path, done: list[Run]) -> None:
 def prune(root: Path) -> None:
     """Forget the outputs of all but the last few states of the package."""
     here = cache_path(root)
-    here.touch()
+    if here.exists():  # a package that changed during the run has no cache yet
+        here.touch()
     for old in sorted(here.parent.iterdir(), key=lambda p: p.stat().st_mtime)[:-KEPT_CACHES]:
         shutil.rmtree(old, ignore_errors=True)
 
