@@ -113,3 +113,10 @@ def test_the_notebook_hides_nothing_and_keeps_the_numbers(site):
     assert "**Exercise 1.1. Double**" in text and "[Figure 1.1](" in text
     assert "- the *first*\n> - the second, $x$" in text and "<summary>The answer</summary>" in text
     assert "import matplotlib.pyplot as plt" in text
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_a_caption_is_seen_in_both_modes(page, mode):
+    page.run(f"document.documentElement.dataset.theme = '{mode}'")
+    seen = page.run("Array.from(document.querySelectorAll('figure > figcaption'), e => e.getClientRects().length > 0)")
+    assert seen and all(seen)
