@@ -22,8 +22,8 @@ KB = 1000
 
 
 def pages_of(site: Path) -> list[str]:
-    """Every page but the front door, which only sends the reader on."""
-    found = [path.relative_to(site) for path in site.rglob("*.html")]
+    """Every page but those that only send the reader on: the front door, and where chapters stood before."""
+    found = [path.relative_to(site) for path in site.rglob("*.html") if 'http-equiv="refresh"' not in path.read_text(encoding="utf-8")[:500]]
     return sorted(path.as_posix() for path in found if not path.parts[0].startswith("_") and path.as_posix() != "index.html")
 
 
