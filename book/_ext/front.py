@@ -12,7 +12,7 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from chapters import front_matter, is_chapter, repository, source
+from chapters import documents, front_matter, is_chapter, repository, source
 from claim_boxes import code_cells
 from dark import panels, twin
 from docstrings import ROOMS
@@ -111,7 +111,8 @@ class Part(SphinxDirective):
 
 def fill(app: Sphinx, doctree: nodes.document, page: str) -> None:
     for place in list(doctree.findall(Place)):
-        known = {name: told for name, told in facts(app.env).items() if name in app.env.all_docs}
+        told = facts(app.env)
+        known = {name: told[name] for name in documents(Path(app.srcdir)) if name in told}    # in reading order
         made = {"cards": cards, "counts": counts, "rooms": rooms, "buttons": buttons}[place["part"]](app, page, known)
         place.replace_self(nodes.raw("", made, format="html"))
 

@@ -1,8 +1,10 @@
 """The book as one PDF."""
+from contextlib import nullcontext
+
 import browser
 import pdf
 import pytest
-from helpers.chromium import needs_browser
+from helpers.chromium import needs_browser, the_browser
 
 PAGE = '<!doctype html><html data-content_root="../"><title>t</title><body><article class="bd-article">{}</article></body></html>'
 
@@ -21,15 +23,21 @@ def site(tmp_path):
 FOLDED = '<h1 id="b">Two</h1><details class="fold fold-solution"><summary>Solution</summary>So.</details>'
 
 
+@pytest.fixture
+def one_browser(monkeypatch):
+    """The browser that other tests of this process may have open: Playwright runs no second one beside it."""
+    monkeypatch.setattr(pdf, "chromium", lambda: nullcontext(the_browser()))
+
+
 @needs_browser
-def test_links_between_pages_become_places(site, tmp_path):
+def test_links_between_pages_become_places(one_browser, site, tmp_path):
     where = site('<h1 id="a">One</h1><a href="two.html#b">there</a> <a href="two.html">its top</a>', FOLDED)
     assert pdf.pdf(where, ["book/one", "book/two"], tmp_path / "book.pdf") == []
     assert (tmp_path / "book.pdf").read_bytes().startswith(b"%PDF")
 
 
 @needs_browser
-def test_a_link_to_no_place_is_told(site, tmp_path):
+def test_a_link_to_no_place_is_told(one_browser, site, tmp_path):
     where = site('<h1>One</h1><a href="two.html#none">nowhere</a>', FOLDED)
     assert pdf.pdf(where, ["book/one", "book/two"], tmp_path / "book.pdf") == ["book-two--none"]
 
