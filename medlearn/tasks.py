@@ -17,7 +17,6 @@ from medlearn.base.grid import as_affine
 from medlearn.base.validation import check_finite, check_same, check_shape, check_tensor, check_whole, kind_of
 
 _TABLE = 1 << 20                # ids up to here are counted in a table, larger ones by sorting
-_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)      # torch stores them and can compute almost nothing with them
 
 
 def check_simplex(p: Float[Tensor, "..."], dim: int = 1) -> None:
@@ -280,7 +279,7 @@ def region_measures(labels: Integer[Tensor, "*s"], affine: np.ndarray | Tensor) 
 
 def _check_map(name: str, map_: Tensor) -> None:
     """Refuses anything but a map of whole numbers of 0 or more, of one image `(*S)`."""
-    if isinstance(map_, Tensor) and map_.dtype in _UNSIGNED:
+    if isinstance(map_, Tensor) and map_.dtype in validation.STORED_ONLY:
         raise TypeError(f"{name}: expected integers that torch computes with, got {kind_of(map_)}; give {name}.long()")
     check_tensor(name, map_, dtype="integer", shape="(*S)")
     validation.check_labels(name, map_)

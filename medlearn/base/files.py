@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from medlearn.base.atomic import written_whole
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
     """One safetensors file with a checksum and plain facts, as JSON can hold; until it is whole it has another name."""
@@ -18,13 +20,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     tensors = {name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
                for name, tensor in tensors.items()}
     told = json.dumps(facts)
-    aside = path.with_name(f"{path.stem}.{os.getpid()}.partial")       # another process may be writing the same name
-    with open(aside, "wb") as file:
-        file.write(save(tensors, {"medlearn": told, "crc32": _crc32(told, tensors)}))
-        file.flush()
-        os.fsync(file.fileno())             # or the new name could outlive a power cut, and the contents not
-    os.replace(aside, path)
-    _sync_folder(path.parent)
+    with written_whole(path) as aside:
+        aside.write_bytes(save(tensors, {"medlearn": told, "crc32": _crc32(told, tensors)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -58,15 +55,6 @@ def _crc32(facts: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), crc))
     return f"{crc:08x}"
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":                                  # only there can a folder be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _describe(tensor: Tensor | None) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 Number = float | np.number              # what a caller may give for a number: Python's or NumPy's
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)     # torch computes with no others
+STORED_ONLY = (torch.uint16, torch.uint32, torch.uint64)                        # integers that torch keeps, no more
 _DTYPES = {"float": "a float tensor", "int64": "an int64 tensor", "integer": "an integer tensor",
            "bool": "a bool tensor"}
 

@@ -16,7 +16,8 @@ from medlearn.base.files import put_weights, read_tensors, write_tensors
 
 FORMAT = 1                                  # of the files; those without a number are of this one
 _PARTS = ("net", "best", "optimizer")
-_NAME = re.compile(r"step-(\d{8,})(\.\d+)?\.(safetensors|partial)")          # other files in the folder are not ours
+# what a kill left of one, too; other files in the folder are not ours
+_NAME = re.compile(r"(\.\d+\.\d+\.partial\.)?step-(\d{8,})(\.\d+)?\.(safetensors|partial)")
 _COMPILED = "_orig_mod."                                            # what torch.compile puts before a module's names
 
 

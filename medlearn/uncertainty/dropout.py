@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from medlearn.base.modes import in_evaluation
 from medlearn.base.random import check_generator, seeded
 from medlearn.base.validation import check_tensor, check_whole, kind_of
 from medlearn.uncertainty._recording import Leaving, Recording
@@ -88,15 +89,10 @@ def _part_of_a_pass(again: Callable[[], Tensor], device: torch.device, seed: int
 
 @contextmanager
 def _only_dropout_on(net: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules()]
-    try:
-        net.eval()
+    with in_evaluation(net):
         for layer in active_dropouts(net):
             layer.training = True
         yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def active_dropouts(net: nn.Module) -> list[nn.Module]:

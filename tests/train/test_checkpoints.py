@@ -15,6 +15,7 @@ from helpers import tiny
 from torch import nn
 from torch.nn import functional as F
 
+from medlearn.base import atomic
 from medlearn.base import files as weight_files
 from medlearn.train import Recipe, checkpoints, fit, load_weights, loop
 from medlearn.train.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
@@ -63,11 +64,11 @@ class Killed(BaseException):
 
 
 MOMENTS = {                                 # the call in which it dies, and the step it can then go on from
-    "before the file": (weight_files, "open", 2, 2),
+    "before the file": (Path, "write_bytes", 2, 2),
     "before it is on the disk": (os, "fsync", 3, 2),        # each writing syncs a file and a folder
     "before it has its name": (os, "replace", 2, 2),
-    "before the name is on the disk": (weight_files, "_sync_folder", 2, 4),
-    "before the old ones are dropped": (Path, "unlink", 1, 6),
+    "before the name is on the disk": (atomic, "sync_folder", 2, 4),
+    "before the old ones are dropped": (Path, "unlink", 4, 6),  # each writing drops its other name
 }
 
 
@@ -147,7 +148,8 @@ def test_a_finished_run_returns_at_once(tmp_path):
 
 def test_the_two_newest_are_kept_and_others_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "step-00000001.partial").write_text("left by a kill")
+    for left in ("step-00000001.partial", ".12.34.partial.step-00000001.safetensors"):
+        (tmp_path / left).write_text("left by a kill")
     train(tmp_path)
     assert files(tmp_path) == ["notes.txt", "step-00000004.safetensors", "step-00000006.safetensors"]
 
