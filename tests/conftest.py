@@ -29,15 +29,27 @@ def pytest_runtest_setup(item):
             pytest.skip("needs a GPU: `pytest -m gpu` where there is one, `python tools/rehearse.py` where not")
 
 
+@contextmanager
+def shape_checks_off():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def unchecked():
+    """For what the tests' shape checks do not know: numbers of NumPy, and sizes that are symbols in an export."""
+    with shape_checks_off():
+        yield
+
+
 @pytest.fixture
 def refused():
     """`with refused("expected .* got"): f(bad)`: the function itself must refuse, without the tests' shape checks."""
     @contextmanager
     def expect(match: str):
-        jaxtyping.config.update("jaxtyping_disable", True)
-        try:
-            with pytest.raises((ValueError, TypeError), match=match):
-                yield
-        finally:
-            jaxtyping.config.update("jaxtyping_disable", False)
+        with shape_checks_off(), pytest.raises((ValueError, TypeError), match=match):
+            yield
     return expect

@@ -2,26 +2,9 @@
 import inspect
 import re
 from dataclasses import is_dataclass
-from importlib import import_module
-from pkgutil import iter_modules
 
 import pytest
-
-from medlearn import physics
-
-ROOMS = ["tasks", "losses", "metrics", "nets", "train", "uncertainty", "data", "inference", "evaluate", "export", "cli",
-         "viz", "claims", "runtime", "checks",
-         *(f"physics.{module.name}" for module in iter_modules(physics.__path__) if not module.name.startswith("_"))]
-
-
-def public():
-    """Each public function and class, by room and name."""
-    for room in ROOMS:
-        module = import_module(f"medlearn.{room}")
-        for name in getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]:
-            value = getattr(module, name)
-            if getattr(value, "__module__", "").startswith(f"medlearn.{room}") and callable(value):
-                yield f"{room}.{name}", value
+from helpers.public_names import public
 
 
 def methods(value):

@@ -40,7 +40,7 @@ Several processes share a folder, each by RANK and WORLD_SIZE or by SLURM_ARRAY_
 def main(argv: Sequence[str] | None = None) -> int:
     r"""Runs one command, `argv` or what stands on the command line, and returns its exit code, as `--help` lists them.
 
-    Errors: SystemExit, of code 2 for a command line that argparse refuses, and 0 after `--help`. Chapter 15.
+    Errors: SystemExit, of code 2 for a command line that argparse refuses, and 0 after `--help`.
 
     >>> try: main(["--version"])                          # doctest: +ELLIPSIS
     ... except SystemExit as ended: print(ended.code)

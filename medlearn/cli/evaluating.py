@@ -18,7 +18,7 @@ def evaluate(predictions: str | Path, truths: str | Path, *, labels: Sequence[st
     `labels`, 0 the background, stand in a `dataset.json` there or beside it where they are not given. `patient`: as in
     `patient_from`. The files go to the folder `out`, that of the `predictions` when left out. `tolerance_mm`,
     `lesion_iou`, `miss_mm`: as in `score_volume`.
-    Errors: ValueError and FileNotFoundError where no label is known, or a folder is none. Chapter 15.
+    Errors: ValueError and FileNotFoundError where no label is known, or a folder is none.
     """
     truths, ignore_index = Path(truths), None
     root = next((place for place in (truths, truths.parent) if (place / "dataset.json").exists()), None)

@@ -17,7 +17,7 @@ def info(path: str | Path) -> int:
     r"""Prints the grid, the orientation, the type and the range of a file at `path`, or the report of a folder.
 
     A folder with a `dataset.json` is one of cases: image and label must lie on one grid. Others are folders of scans,
-    or of one DICOM series. Returned is the exit code. Errors: as `read_volume`, and as `scans_in`. Chapter 15.
+    or of one DICOM series. Returned is the exit code. Errors: as `read_volume`, and as `scans_in`.
     """
     path = Path(path)
     if not path.is_dir():

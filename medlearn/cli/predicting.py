@@ -36,7 +36,7 @@ def predict(run: str | Path, source: str | Path, *, target: str | Path, overlap:
     What is there already is left as it is, so a run that was killed is called again and goes on; each file is written
     whole or not at all. This process does its part, as `this_shard` says; with `dry_run` it says which.
     `overlap`, `batch`, `flips`, `passes` and `probabilities`: as in `predict_volume`. A scan that cannot be predicted
-    is reported at the end. Errors: ValueError and FileNotFoundError where there is no run or no scan. Chapter 15.
+    is reported at the end. Errors: ValueError and FileNotFoundError where there is no run or no scan.
     """
     settings, facts = read_run(run)
     cases, shard, target = scans_in(source), this_shard(), Path(target)
@@ -70,7 +70,7 @@ def scans_in(source: str | Path) -> list[Case]:
     r"""The scans of a folder by name: of one with a `dataset.json` its test cases, else its files and DICOM folders.
 
     Files that are called NAME_0000, NAME_0001, ... are the channels of one scan. `source` may be one file, too.
-    Errors: FileNotFoundError for no folder; ValueError for one without a scan, or with two of one name. Chapter 15.
+    Errors: FileNotFoundError for no folder; ValueError for one without a scan, or with two of one name.
 
     >>> scans_in("scan.nii.gz")[0].name
     'scan'

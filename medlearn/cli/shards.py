@@ -32,7 +32,7 @@ def this_shard(environment: Mapping[str, str] | None = None) -> Shard:
     r"""From RANK and WORLD_SIZE, and from SLURM_ARRAY_TASK_ID, _COUNT, _MIN and _STEP, in the `environment`.
 
     Where both are there, each task of the array shares its part among its processes. Where neither is, all is one part.
-    Errors: ValueError for numbers that are none, or do not go together. Chapter 15.
+    Errors: ValueError for numbers that are none, or do not go together.
 
     >>> this_shard({"RANK": "1", "WORLD_SIZE": "2"})
     Shard(index=1, count=2)

@@ -20,7 +20,7 @@ def read_strict(kind: type[Kind], words: Sequence[str]) -> Kind:
     A key of a nested dataclass has a dot, as in `recipe.steps=100`; a value is written as in TOML, and a text needs no
     quotes. `kind` is the dataclass, whose own defaults hold for all that is not said; `words` may be empty.
     Errors: ValueError, beginning with the key, for one that does not exist, with the nearest that does, and for a value
-    of another kind; the dataclass' own errors; FileNotFoundError. Chapter 15.
+    of another kind; the dataclass' own errors; FileNotFoundError.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def train(words: Sequence[str], *, processes: int | None = None, dry_run: bool =
     r"""Trains as the `words` of the command line say: a file of settings, and `key=value`. Returned is the exit code.
 
     `processes` is how many there should be, refused where it is another number. With `dry_run` it says what it would
-    do. Errors: ValueError for settings, data or a number of processes that cannot be; those of `fit`. Chapter 15.
+    do. Errors: ValueError for settings, data or a number of processes that cannot be; those of `fit`.
     """
     settings = read_strict(Settings, words)
     folder = read_folder(settings.data.folder, patient=patient_from(settings.data.patient))
@@ -77,7 +77,7 @@ def validate(net: nn.Module, *, patches: Patches, count: int) -> dict[str, float
     r"""Dice of `count` random patches of the held-out cases, as if they were one image: its mean, then each class.
 
     The same patches each time, so that a curve over the steps is one. A class that is in no patch is left out.
-    Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z (its online evaluation). Chapter 15.
+    Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z (its online evaluation).
     """
     torch.manual_seed(0)                                    # `fit` puts the caller's generators back
     device = next(net.parameters()).device
@@ -97,7 +97,7 @@ def validate(net: nn.Module, *, patches: Patches, count: int) -> dict[str, float
 
 
 def read_run(run: str | Path) -> tuple[Settings, dict[str, Any]]:
-    r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError, ValueError. Chapter 15."""
+    r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError, ValueError."""
     run = Path(run)
     if not (run / SETTINGS).exists():
         raise FileNotFoundError(f"{run}: expected the folder of a training, with {SETTINGS} in it")

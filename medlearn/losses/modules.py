@@ -160,7 +160,7 @@ class DiceCELoss(_Loss, function=dice_ce_loss):
 class BoundaryLoss(_Loss, function=boundary_loss):
     r"""`boundary_loss` as a module: `distance_mm` is given with each batch.
 
-    Shapes, options, empty cases and errors: as in `boundary_loss`. Chapter 6.
+    Shapes, options, empty cases and errors: as in `boundary_loss`. Chapter 4.
 
     >>> from medlearn.losses import signed_distance_mm
     >>> loss, labels = BoundaryLoss(include_background=False), torch.tensor([[[0, 1, 1, 1]]])
@@ -175,7 +175,7 @@ class BoundaryLoss(_Loss, function=boundary_loss):
 class ClDiceLoss(_Loss, function=cldice_loss):
     r"""`cldice_loss` as a module.
 
-    Shapes, options, empty cases and errors: as in `cldice_loss`. Chapter 6.
+    Shapes, options, empty cases and errors: as in `cldice_loss`. Chapter 4.
 
     >>> loss = ClDiceLoss(iterations=1, include_background=False)
     >>> labels = torch.tensor([[[0, 0, 0], [1, 1, 1], [0, 0, 0]]])

@@ -1,7 +1,6 @@
 """ONNX files answer as the network does, at sizes that they have not seen: the transformers too."""
 import importlib.util
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -32,14 +31,6 @@ def trained(net, seed=0):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     return net.eval()
-
-
-@pytest.fixture
-def unchecked():
-    """While a graph is made sizes are symbols, which the tests' shape checks do not know."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -51,6 +51,15 @@ def score(net):
     return {"score": -F.cross_entropy(net(image), label).item()}
 
 
+SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
+
+
+def train(net=None, data=None, loss=F.cross_entropy, recipe=SHORT, **kwargs):
+    net = tiny_net() if net is None else net
+    history = fit(net, Pictures() if data is None else data, loss=loss, recipe=recipe, **kwargs)
+    return weights_of(net), history
+
+
 LONG = Recipe(steps=40, batch_size=4, accumulate=2, warmup=3, precision="fp32")
 
 

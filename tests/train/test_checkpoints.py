@@ -12,16 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import tiny
+from helpers.tiny import SHORT
 from torch import nn
 from torch.nn import functional as F
 
 from medlearn.base import atomic
 from medlearn.base import files as weight_files
-from medlearn.train import Recipe, checkpoints, fit, load_weights, loop
+from medlearn.train import checkpoints, fit, load_weights, loop
 from medlearn.train.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-
-SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
-
 
 def train(folder, net=None, data=None, recipe=SHORT, loss=F.cross_entropy, **kwargs):
     net = tiny.tiny_net() if net is None else net

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers import tiny
+from helpers.tiny import SHORT, train
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -15,15 +16,6 @@ from medlearn import runtime
 from medlearn.losses import dice_ce_loss
 from medlearn.train import Recipe, deep_supervision, fit
 from medlearn.train.samples import batches
-
-SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
-
-
-def train(net=None, data=None, loss=F.cross_entropy, recipe=SHORT, **kwargs):
-    net = tiny.tiny_net() if net is None else net
-    history = fit(net, tiny.Pictures() if data is None else data, loss=loss, recipe=recipe, **kwargs)
-    return tiny.weights_of(net), history
-
 
 # what it computes
 

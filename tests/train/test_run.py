@@ -11,20 +11,12 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from helpers.tiny import SHORT, train
 from torch import nn
 from torch.nn import functional as F
 
-from medlearn.train import Recipe, fit, load_weights
+from medlearn.train import load_weights
 from medlearn.train.checkpoints import read_checkpoint
-
-SHORT = Recipe(steps=6, batch_size=4, precision="fp32")
-
-
-def train(net=None, data=None, loss=F.cross_entropy, recipe=SHORT, **kwargs):
-    net = tiny.tiny_net() if net is None else net
-    history = fit(net, tiny.Pictures() if data is None else data, loss=loss, recipe=recipe, **kwargs)
-    return tiny.weights_of(net), history
-
 
 # validation and patience
 

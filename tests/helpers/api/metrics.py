@@ -5,6 +5,7 @@ import torch
 
 from helpers.api.losses import instance
 from helpers.api.places import call, normal_numbers, random_labels
+from helpers.thing_examples import as_set
 from medlearn import metrics, tasks
 from medlearn.tasks import InstanceSet
 
@@ -18,16 +19,12 @@ def ratios(counts):
         counts.over_batch(), counts.foreground()]
 
 
-def a_set(ids):
-    return InstanceSet.from_map(ids, (ids > 0).long())
-
-
 def of_sets(function, **options):
-    return lambda place: function(a_set(place(SEEN)), a_set(place(REAL)), **place(options))
+    return lambda place: function(as_set(place(SEEN)), as_set(place(REAL)), **place(options))
 
 
 def uses_of_a_set(place):
-    things = a_set(place(SEEN))
+    things = as_set(place(SEEN))
     scored = InstanceSet(things.masks, things.classes, torch.linspace(0, 1, len(things), device=place.device))
     picked = [things[1], things[[0, 2]], things[things.scores > 0.5], things[torch.tensor([0, 1])],
               scored[place(torch.tensor([0, 1]))]]
