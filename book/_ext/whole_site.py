@@ -1,57 +1,18 @@
 """What a site needs beside its pages: its search, its front door, its map, the notebooks to download."""
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from docutils import nodes
-from sphinx.addnodes import desc, desc_signature
 from sphinx.application import Sphinx
 
 from chapters import chapters, documents, repository
-from claim_boxes import anchor, shown
-from medlearn.claims import claims
 from notebooks import student, text_of
 from page_head import description
 from references import References
-
-SEARCH = "search-words.js"
-PARTS = (nodes.section, desc, nodes.definition_list_item)      # what can be found: sections, functions, terms
-HEADINGS = (nodes.title, desc_signature, nodes.term)
-UNSAID = (*HEADINGS, nodes.raw, nodes.image, nodes.comment, nodes.system_message, nodes.literal_block)
-
-
-# Search --------------------------------------------------------------------------------------------------------------
-
-def search_entries(app: Sphinx) -> Iterator[dict[str, str]]:
-    """Every section, function and term of the book: its page, its place, its title and its prose; and every claim."""
-    for page in documents(Path(app.srcdir)):
-        title = app.env.titles[page].astext()
-        for part in app.env.get_doctree(page).findall(lambda node: isinstance(node, PARTS)):
-            heading = next((child for child in part.children if isinstance(child, HEADINGS)), None)
-            if heading is not None and (at := part["ids"] or heading["ids"]):
-                name = heading["ids"][0] if isinstance(heading, desc_signature) else heading.astext()
-                text = " ".join(" ".join(said(part)).split())
-                yield {"page": page, "of": title, "at": at[0], "title": name, "text": text}
-    for claim, sentence in claims().items():
-        if claim in shown(app.env):
-            page = shown(app.env)[claim]
-            yield {"page": page, "of": app.env.titles[page].astext(), "at": anchor(claim), "title": f"Claim {claim}",
-                   "text": sentence}
-
-
-def said(node: nodes.Element) -> Iterator[str]:
-    """The prose of a part, without the parts within it and without code."""
-    for child in node.children:
-        if isinstance(child, (*PARTS, *UNSAID)):
-            continue
-        if isinstance(child, nodes.TextElement):
-            yield child.astext()
-        elif isinstance(child, nodes.Element):
-            yield from said(child)
+from search import write_search
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
@@ -70,8 +31,7 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
     root, out = Path(app.srcdir), Path(app.outdir)
-    words = json.dumps(list(search_entries(app)), ensure_ascii=False, separators=(",", ":"))
-    (out / "_static" / SEARCH).write_text(f"window.searchWords = {words};\n", encoding="utf-8")
+    write_search(app)
     write_notebooks(root, out)
     write_door(app, out)
     write_lost(app, out)

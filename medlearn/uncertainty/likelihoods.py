@@ -46,7 +46,7 @@ def split_head(output: Float[Tensor, "b c *s"]) -> tuple[Float[Tensor, "b k *s"]
 def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *,
                  log_variance: Float[Tensor, "*shape"], beta: float = 0.0,
                  reduction: Reduction = "mean") -> Float[Tensor, "*out"]:
-    r"""$-\ln \mathcal{N}(y \mid \mu, \sigma^2) = \frac12 (s + (y - \mu)^2 e^{-s} + \ln 2\pi)$ with $s = \ln \sigma^2$.
+    r"""$-\ln \mathcal{N}(y \mid \mu, \sigma^2)$ $= \frac12 (s + (y - \mu)^2 e^{-s} + \ln 2\pi)$, $s = \ln \sigma^2$.
 
     Shapes: `mean` $\mu$, `target` y and `log_variance` s all `(*shape)`; a scalar, or with
     `reduction="none"` one loss a number. Units: nats. Computed in float32 or better, under autocast too.

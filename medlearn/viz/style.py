@@ -1,6 +1,7 @@
 """The one style of the book's figures, and the fixed colours of tissues and lesions."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from itertools import cycle
@@ -23,6 +24,7 @@ COLOURS = {
 def use_style() -> None:
     r"""Sets matplotlib to the book's style: a colour-blind-safe cycle, readable type, white cards, constrained layout.
 
+    In a notebook figures are drawn with two pixels for each one of the page, so that they are sharp on every screen.
     It stays in force until matplotlib is told otherwise (`matplotlib.rcdefaults()`), or to the end of a
     `with matplotlib.rc_context():` around it.
     Source: the colours are M. Okabe's and K. Ito's, Color Universal Design (2008). Every chapter.
@@ -35,6 +37,10 @@ def use_style() -> None:
     """
     import matplotlib.style
 
+    if "ipykernel" in sys.modules:                          # this is a notebook
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("retina")
     with as_file(files("medlearn.viz") / "medlearn.mplstyle") as path:
         matplotlib.style.use(path)
 

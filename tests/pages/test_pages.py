@@ -15,8 +15,7 @@ from medlearn.viz.explorer import MAX_BYTES
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "_build/html"
 VENDORED = (ROOT / "book/_static/vendor/mathjax").exists()
-VIEWS = {"desk": {"width": 1280}, "phone at night": {"width": 390, "touch": True, "dark": True},
-         "desk at night": {"width": 1280, "dark": True}, "phone": {"width": 390, "touch": True}}
+SIZES = {"desk": {"width": 1280}, "phone": {"width": 390, "touch": True}}
 FRONT, SEARCH = "book/intro.html", "search.html"
 KB = 1000
 
@@ -40,15 +39,15 @@ def home():
         yield address
 
 
-@pytest.fixture(scope="module", params=VIEWS)
-def device(request):
-    with Page(offline=True, **VIEWS[request.param]) as page:
+@pytest.fixture(scope="module")
+def desk():
+    with Page(offline=True, **SIZES["desk"]) as page:
         yield page
 
 
 @pytest.fixture(scope="module")
-def desk():
-    with Page(offline=True, **VIEWS["desk"]) as page:
+def phone():
+    with Page(offline=True, **SIZES["phone"]) as page:
         yield page
 
 
@@ -59,16 +58,34 @@ def opened(page: Page, address: str) -> Page:
     return page
 
 
-@pytest.fixture(scope="module", params=PAGES or ["none"])
-def seen(request, device, home):
-    """A page on each device."""
-    yield opened(device, home + request.param)
+def shown(page: Page, address: str, light: str = "day") -> Page:
+    """Opens it where it is not open yet; the light changes without another load."""
+    page.tab.emulate_media(color_scheme="dark" if light == "night" else "light")
+    return page if page.tab.url == address else opened(page, address)
 
 
 @pytest.fixture(scope="module", params=PAGES or ["none"])
-def page(request, desk, home):
-    """A page on a desk."""
-    yield opened(desk, home + request.param)
+def name(request):
+    """Each page in its turn, so that it is loaded once on each device."""
+    return request.param
+
+
+@pytest.fixture(params=[f"{device}, {light}" for device in SIZES for light in ("day", "night")])
+def view(request):
+    return request.param.split(", ")
+
+
+@pytest.fixture
+def seen(name, view, desk, phone, home):
+    """A page on a desk and on a phone, by day and at night."""
+    device, light = view
+    return shown({"desk": desk, "phone": phone}[device], home + name, light)
+
+
+@pytest.fixture
+def page(name, desk, home):
+    """A page on a desk, by day."""
+    return shown(desk, home + name)
 
 
 # On every page, on every device --------------------------------------------------------------------------------------
@@ -105,9 +122,19 @@ def test_a_page_and_its_images_have_names(page):
     assert ask.nameless(page) == []
 
 
-def test_there_is_one_header_and_one_heading(page, request):
-    if request.node.callspec.params["page"] != "404.html":
+def test_there_is_one_header_and_one_heading(page, name):
+    if name != "404.html":
         assert ask.headings(page) == []
+
+
+def test_figures_are_sharp(page):
+    """Two pixels of the picture for each one of the page."""
+    assert page.run("""Promise.all(Array.from(document.querySelectorAll('figure.drawn img'), async (e) => {
+        if (!e.checkVisibility()) return null;
+        e.loading = 'eager';
+        await e.decode();
+        return e.naturalWidth < 1.9 * e.clientWidth ? [e.alt, e.naturalWidth, e.clientWidth] : null;
+    })).then((all) => all.filter(Boolean))""") == []
 
 
 def test_links_within_the_book_lead_somewhere(page, home):
@@ -120,17 +147,12 @@ def test_formulas_are_set_and_stop_no_tab_key(page):
     assert bool(page.run("document.querySelector('.math') !== null")) == any("mathjax" in address for address in page.requests)
 
 
-def test_explorers_answer_to_keys(page):
-    assert ask.lame_explorers(page) == []
-
-
-def test_explorers_are_light(page, request):
-    assert ask.heavy_explorers(BOOK / request.node.callspec.params["page"], MAX_BYTES) == []
+def test_explorers_are_light(name):
+    assert ask.heavy_explorers(BOOK / name, MAX_BYTES) == []
 
 
 @vendored
-def test_a_page_is_light(page, request):
-    name = request.node.callspec.params["page"]
+def test_a_page_is_light(page, name):
     assert ask.weight(page) <= {FRONT: 150, SEARCH: 300}.get(name, 700) * KB
 
 
@@ -139,12 +161,15 @@ def test_figures_have_numbers_and_captions(page):
         e => !e.querySelector('figcaption .caption-number')).map(e => e.id)""") == []
 
 
-def test_a_page_says_where_it_comes_from(page, request):
-    name = request.node.callspec.params["page"]
+def test_a_page_says_where_it_comes_from(page, name):
     if name != "404.html":
         said = page.run("document.querySelector('.stamp').innerText")
         assert re.search(r"^medlearn \S+ · commit \w+", said)
         assert (name in CHAPTERS) == bool(re.search(r"run on \d+ \w+ \d{4} · .+Python \S+, torch \S+", said))
+
+
+def test_explorers_answer_to_keys(page):
+    assert ask.lame_explorers(page) == []
 
 
 # The front page ------------------------------------------------------------------------------------------------------
@@ -189,13 +214,22 @@ def test_every_page_of_the_contents_is_built_and_on_the_map():
 
 def test_the_search_finds_words_with_what_stands_around_them(desk, home):
     opened(desk, home + SEARCH + "?q=watershed")
-    desk.wait_for("document.querySelectorAll('.search-results li').length > 1")
+    desk.wait_for("document.querySelectorAll('.search-results li p').length > 1")
+    assert ask.weight(desk) <= 300 * KB
     found = desk.run("""Array.from(document.querySelectorAll('.search-results li'),
         e => [e.querySelector('a').href, e.innerText])""")
     assert any("01_tasks.html#" in address for address, _ in found)
     assert all("watershed" in text.lower() for _, text in found)
     for address, _ in found:
         assert ask.dead(address, home, BOOK) is False, address
+
+
+def test_the_search_shows_more_where_there_is_more(desk, home):
+    opened(desk, home + SEARCH + "?q=voxel")
+    places = int(desk.run("parseInt(document.querySelector('.search-count').innerText)"))
+    before = desk.run("document.querySelectorAll('.search-results li').length")
+    desk.run("document.querySelector('.search-more').click()")
+    assert before < desk.run("document.querySelectorAll('.search-results li').length") <= places
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -6,7 +6,7 @@ from chapters import ROOT
 from PIL import Image
 
 sys.path.insert(0, str(ROOT / "book/_ext"))
-from dark import panels, twin  # noqa: E402
+from dark import panels, size_on_page, twin  # noqa: E402
 
 
 def figure() -> np.ndarray:
@@ -28,3 +28,11 @@ def test_paper_is_glass_ink_is_light_and_the_scan_is_itself():
     assert (made[50, 150] == 255).all()                                  # black ink
     assert made[60, 150][0] > made[60, 150][2] and made[60, 150][3] == 255    # red stays reddish
     assert (made[10:90, 10:90, :3] == figure()[10:90, 10:90]).all()
+
+
+def test_a_sharper_figure_is_no_larger_on_the_page(tmp_path):
+    for dpi, size in ((110, (660, 440)), (220, (1320, 880))):
+        Image.new("RGB", size).save(tmp_path / "one.png", dpi=(dpi, dpi))
+        with Image.open(tmp_path / "one.png") as figure:
+            assert size_on_page(figure) == (660, 440)
+    assert size_on_page(Image.new("RGB", (30, 20))) == (30, 20)          # a picture that says nothing of its size
