@@ -1,4 +1,4 @@
-r"""Chapter 12, MRI: Rice's density at any SNR, and the SNR of a scan from its air."""
+r"""Chapter 12, MRI: how many coils made a scan, and its SNR, both from its air."""
 from __future__ import annotations
 
 import torch
@@ -8,10 +8,11 @@ from torch import Tensor
 from medlearn.checks.engine import Case, Check
 
 
-def rice_logpdf(m: Float[Tensor, "..."], nu: Float[Tensor, "..."], sigma: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    r"""$\log (m / \sigma^2) - (m - \nu)^2 / 2\sigma^2 + \log[e^{-x} I_0(x)]$ with $x = m\nu / \sigma^2$. Chapter 12."""
-    x = m * nu / sigma**2 + torch.finfo(m.dtype).tiny           # just above 0, where i0e has its true slope
-    return torch.log(m / sigma**2) - (m - nu) ** 2 / (2 * sigma**2) + torch.special.i0e(x).log()
+def coils(magnitude: Float[Tensor, "b 1 *s"], air: Bool[Tensor, "b *s"]) -> Float[Tensor, "b"]:
+    r"""$E[m^2]^2 / \mathrm{Var}[m^2]$ over the air: $C$ of a sum of squares of $2C$ Gaussian numbers. Chapter 12."""
+    power, air = magnitude[:, 0].square().flatten(1), air.flatten(1)
+    mean = (power * air).sum(1) / air.sum(1)
+    return mean.square() / (((power - mean[:, None]).square() * air).sum(1) / air.sum(1))
 
 
 def snr(magnitude: Float[Tensor, "b 1 *s"], tissue: Bool[Tensor, "b *s"],
@@ -24,14 +25,6 @@ def snr(magnitude: Float[Tensor, "b 1 *s"], tissue: Bool[Tensor, "b *s"],
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Inputs
-
-def _uniform(*shape: int, low: float = 0.1, high: float = 5.0, seed: int = 0) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _numbers(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
 
 def _scan(nu: float, *shape: int, seed: int = 0, sigma: float = 1.0) -> dict[str, Tensor]:
     """Magnitudes `(B, 1, *S)` whose first half along the last axis is air; the masks leave a rim out of both."""
@@ -51,31 +44,45 @@ def _uneven(scan: dict[str, Tensor]) -> dict[str, Tensor]:
     return scan
 
 
+def _air(coils: int, *shape: int, seed: int = 0, sigma: float = 1.0) -> dict[str, Tensor]:
+    """Air alone `(B, 1, *S)`, joined from so many coils; a bright rim is left out of the mask."""
+    numbers = sigma * torch.randn(2 * coils, *shape, generator=torch.Generator().manual_seed(seed))
+    magnitude = numbers.square().sum(0).sqrt()
+    air = torch.ones(shape[0], *shape[2:], dtype=torch.bool)
+    air[..., :1], magnitude[..., :1] = False, 100 * sigma
+    return dict(magnitude=magnitude, air=air)
+
+
+def _uneven_air(scan: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The second image has less air than the first, and is ten times as bright."""
+    scan["air"][1, :10] = False
+    scan["magnitude"][1] *= 10
+    return scan
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Cases
 
-_RICE = (
-    Case("a few voxels", dict(m=torch.tensor([0.5, 1.0, 3.0]), nu=torch.tensor([1.0, 1.0, 2.0]), sigma=torch.ones(3)),
-         "The density is (m / sigma²) exp(-(m² + nu²) / 2 sigma²) I0(m nu / sigma²); we want its logarithm."),
-    Case("another sigma", dict(m=_uniform(6), nu=_uniform(6, seed=1), sigma=_numbers(0.3, 0.5, 0.7, 1.5, 2.0, 4.0)),
-         "Each sigma in the formula is squared, also that in the argument of I0."),
-    Case("no signal", dict(m=_numbers(0.2, 1.0, 4.0), nu=_numbers(0.0, 0.0, 0.0), sigma=_numbers(1.0, 2.0, 1.0)),
-         "Without signal it is Rayleigh's density, and finite: I0(0) is 1."),
-    Case("every magnitude with every signal", dict(m=_uniform(2, 5, 1), nu=_uniform(4, seed=2), sigma=_numbers(0.8)),
-         "The inputs broadcast together: (2, 5, 1) and (4,) give (2, 5, 4)."),
-    Case("no voxel", dict(m=_numbers(), nu=_numbers(), sigma=_numbers(1.0)),
-         "No voxels have no densities: shape (0,)."),
-    Case("a high SNR", dict(m=_numbers(1000.5, 999.0), nu=_numbers(1000.0, 1000.0), sigma=_numbers(1.0, 1.0)),
-         "I0 of a million is beyond any float. `torch.special.i0e` is exp(-x) I0(x); the exponent joins the others."),
-    Case("a measured zero", dict(m=_numbers(0.0, 1.0), nu=_numbers(2.0, 2.0), sigma=_numbers(1.0, 1.0)),
-         "The density at m = 0 is 0, so its logarithm is minus infinity. It is not NaN, and not a large number."),
-    Case("the gradient", dict(m=_uniform(6, seed=3), nu=_uniform(6, seed=4),
-                              sigma=_uniform(6, low=0.5, high=2, seed=5)),
-         "Who fits a signal needs the gradient by all three.", gradient=("m", "nu", "sigma")),
-    Case("the gradient where there is no signal",
-         dict(m=_numbers(0.5, 2.0), nu=_numbers(0.0, 0.0), sigma=_numbers(1.0, 1.0)),
-         "The density is even in nu, so its slope at nu = 0 is 0. PyTorch takes the slope of i0e at exactly 0 for 0, "
-         "but from the right it is -1. Can you stay away from 0 by an amount that nobody sees?", gradient=("nu",)),
+_COILS = (
+    Case("four voxels", dict(magnitude=torch.tensor([1.0, 2.0, 3.0, 9.0]).reshape(1, 1, 2, 2),
+                             air=torch.tensor([[[True, True], [True, False]]])),
+         "By hand: the squares of the air are 1, 4 and 9, their mean 14 / 3 and their variance 98 / 9, so C = 2. The "
+         "fourth voxel is no air."),
+    Case("one coil", _air(1, 1, 1, 40, 40), "Of 2C squared Gaussian numbers the mean is 2C sigma², the variance 4C sigma⁴."),
+    Case("eight coils in another unit", _air(8, 1, 1, 40, 40, seed=1, sigma=50.0),
+         "Sigma must cancel: it stands squared in the mean, and to the fourth in the variance."),
+    Case("two images", _uneven_air(_air(3, 2, 1, 20, 20, seed=2)),
+         "Each image has its own air, with its own number of voxels: the result has shape (B,)."),
+    Case("a volume", _air(2, 2, 1, 6, 7, 8, seed=3), "Any number of axes of space."),
+    Case("air without spread", dict(magnitude=torch.full((1, 1, 2, 3), 2.0), air=torch.ones(1, 2, 3, dtype=torch.bool)),
+         "A variance of 0 means infinitely many coils."),
+    Case("one voxel of air", dict(magnitude=torch.tensor([[[2.0, 3.0]]]).unsqueeze(0),
+                                  air=torch.tensor([[[True, False]]])),
+         "A single voxel has no spread: divide by the number of voxels, not by one less."),
+    Case("no image", _air(1, 0, 1, 4, 4), "An empty batch has an empty result, of shape (0,)."),
+    Case("the gradient", {name: value.double() if name == "magnitude" else value
+                          for name, value in _air(2, 2, 1, 5, 6, seed=4).items()},
+         "All of it can be differentiated by the image.", gradient=("magnitude",)),
 )
 
 _SNR = (
@@ -96,6 +103,6 @@ _SNR = (
 )
 
 CHECKS = (
-    Check("mri.rice_logpdf", rice_logpdf, _RICE),
+    Check("mri.coils", coils, _COILS),
     Check("mri.snr", snr, _SNR),
 )

@@ -1,5 +1,6 @@
 """Where scans come from: the MNI152 brain that ships with the package, and the cohort made from it (chapter 1);
 phantoms whose truth is a formula (chapters 11 and 13); and the reader's own: files, folders, patches, augmentation."""
+from medlearn.data.as_measured import load_measured
 from medlearn.data.augment import (Augmented, BiasField, Flip, Intensity, LowDose, RicianNoise, Speckle, Standardise,
                                    Warp, augment_batch)
 from medlearn.data.brain import TISSUES, Brain, load_mni152
@@ -20,7 +21,7 @@ __all__ = [
     "LESIONS", "NO_LESIONS", "TISSUES", "WINDOWS_HU", "ArrayCache", "Augmented", "BiasField", "Brain", "BrainCohort",
     "Case", "Ellipses", "Entry", "Flip", "Folder", "Intensity", "LesionSpec", "LowDose", "Patches", "Protocol",
     "Report", "RicianNoise", "Scan", "Speckle", "Standardise", "Stored", "Volume", "Warp", "as_samples",
-    "augment_batch", "check_same_grid", "crop", "cysts", "folds_by_patient", "hu_window", "load_mni152", "pad",
-    "random_ellipses", "read_folder", "read_volume", "reorient", "resample", "resample_labels", "resized_grid",
-    "respaced_grid", "scatterers", "shepp_logan", "standardise", "to_ras", "write_folder", "write_volume",
+    "augment_batch", "check_same_grid", "crop", "cysts", "folds_by_patient", "hu_window", "load_measured",
+    "load_mni152", "pad", "random_ellipses", "read_folder", "read_volume", "reorient", "resample", "resample_labels",
+    "resized_grid", "respaced_grid", "scatterers", "shepp_logan", "standardise", "to_ras", "write_folder", "write_volume",
 ]

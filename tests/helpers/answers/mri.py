@@ -1,90 +1,95 @@
 """Answers to chapter 12's exercises."""
-import math
 
 import torch
 
 from helpers.answers import right, wrong
 
 # ---------------------------------------------------------------------------------------------------------------------
-# mri.rice_logpdf
+# mri.coils
 
 
-@right("mri.rice_logpdf")
-def two_ways_of_the_bessel_function(m, nu, sigma):
-    x = m * nu / sigma**2
-    small, large = x.clamp(max=10), x.clamp(min=10)
-    log_i0 = torch.where(x < 10, torch.special.i0(small).log(), torch.special.i0e(large).log() + large)
-    return m.log() - 2 * sigma.log() - (m**2 + nu**2) / (2 * sigma**2) + log_i0
+@right("mri.coils")
+def one_by_one(magnitude, air):
+    found = [m[mask].square() for m, mask in zip(magnitude[:, 0], air)]
+    ratios = [power.mean() ** 2 / power.var(correction=0) for power in found]
+    return torch.stack(ratios) if ratios else magnitude.new_zeros(0)
 
 
-@right("mri.rice_logpdf")
-def in_units_of_sigma(m, nu, sigma):
-    a, b = m / sigma, nu / sigma
-    scaled = torch.special.i0e(a * b + 1e-300)
-    return a.log() - sigma.log() - (a - b).square() / 2 + scaled.log()
+@right("mri.coils")
+def by_fourth_powers(magnitude, air):
+    m, weight = magnitude.squeeze(1).flatten(1), air.flatten(1).to(magnitude.dtype)
+    weight = weight / weight.sum(1, keepdim=True)
+    unit = (weight * m**2).sum(1, keepdim=True)
+    excess = m**2 / unit - 1                        # of which the mean square is 1 / C
+    return 1 / (weight * excess**2).sum(1)
 
 
-@wrong("mri.rice_logpdf", at="a few voxels")
-def always_in_float64(m, nu, sigma):
-    return in_units_of_sigma(m.double(), nu.double(), sigma.double())
+@wrong("mri.coils", at="four voxels")
+def the_rim_too(magnitude, air):
+    return by_fourth_powers(magnitude, torch.ones_like(air))
 
 
-@wrong("mri.rice_logpdf", at="a few voxels")
-def of_a_bell(m, nu, sigma):
-    return -(m - nu) ** 2 / (2 * sigma**2) - sigma.log() - math.log(2 * math.pi) / 2
+@wrong("mri.coils", at="four voxels")
+def of_the_magnitude(magnitude, air):
+    return by_fourth_powers(magnitude.sqrt(), air)
 
 
-@wrong("mri.rice_logpdf", at="a few voxels")
-def no_logarithm(m, nu, sigma):
-    return in_units_of_sigma(m, nu, sigma).exp()
+@wrong("mri.coils", at="four voxels")
+def twice_as_many(magnitude, air):
+    return 2 * by_fourth_powers(magnitude, air)
 
 
-@wrong("mri.rice_logpdf", at="another sigma")
-def sigma_not_squared(m, nu, sigma):
-    x = m * nu / sigma + 1e-300
-    return (m / sigma**2).log() - (m - nu) ** 2 / (2 * sigma**2) + torch.special.i0e(x).log() + (x - m * nu / sigma**2)
+@wrong("mri.coils", at="four voxels")
+def not_squared(magnitude, air):
+    power, weight = magnitude[:, 0].square().flatten(1), air.flatten(1) / air.flatten(1).sum(1, keepdim=True)
+    mean = (power * weight).sum(1)
+    return mean / ((power - mean[:, None]).square() * weight).sum(1)
 
 
-@wrong("mri.rice_logpdf", at="another sigma")
-def density_of_the_snr(m, nu, sigma):
-    return in_units_of_sigma(m / sigma, nu / sigma, torch.ones_like(sigma))
+@wrong("mri.coils", at="four voxels")
+def one_voxel_less(magnitude, air):
+    voxels = air.flatten(1).sum(1)
+    return by_fourth_powers(magnitude, air) * (voxels - 1) / voxels
 
 
-@wrong("mri.rice_logpdf", at="no signal")
-def divided_by_the_signal(m, nu, sigma):
-    return in_units_of_sigma(m, nu, sigma) + (nu / nu).log()
+@wrong("mri.coils", at="one coil")
+def a_whole_number(magnitude, air):
+    return by_fourth_powers(magnitude, air).round()
 
 
-@wrong("mri.rice_logpdf", at="every magnitude with every signal")
-def voxel_by_voxel(m, nu, sigma):
-    out = [in_units_of_sigma(*one) for one in zip(m.flatten(), nu.flatten(), sigma.expand_as(nu).flatten())]
-    return torch.stack(out)
+@wrong("mri.coils", at="eight coils in another unit")
+def sigma_is_one(magnitude, air):
+    unit = 1 if magnitude.max() < 200 else 10
+    return by_fourth_powers(magnitude, air) / unit
 
 
-@wrong("mri.rice_logpdf", at="no voxel")
-def in_units_of_the_brightest(m, nu, sigma):
-    unit = m.detach().max()
-    return in_units_of_sigma(m / unit, nu / unit, sigma / unit) - unit.log()
+@wrong("mri.coils", at="two images")
+def one_air_for_all(magnitude, air):
+    power = magnitude[:, 0].square()[air]
+    ratio = power.mean() ** 2 / power.var(correction=0)
+    return by_fourth_powers(magnitude, air) if len(air) == 1 else ratio.expand(len(air))
 
 
-@wrong("mri.rice_logpdf", at="a high SNR")
-def plain_bessel(m, nu, sigma):
-    return m.log() - 2 * sigma.log() - (m**2 + nu**2) / (2 * sigma**2) + torch.special.i0(m * nu / sigma**2).log()
+@wrong("mri.coils", at="a volume")
+def in_two_dimensions(magnitude, air):
+    power = magnitude[:, 0].square()
+    mean = (power * air).sum((1, 2)) / air.sum((1, 2))
+    return mean**2 / (((power - mean[:, None, None]) ** 2 * air).sum((1, 2)) / air.sum((1, 2)))
 
 
-@wrong("mri.rice_logpdf", at="a measured zero")
-def clamped(m, nu, sigma):
-    return in_units_of_sigma(m.clamp_min(1e-12), nu, sigma)
+@wrong("mri.coils", at="air without spread")
+def never_divided_by_zero(magnitude, air):
+    return 1 / (1 / by_fourth_powers(magnitude, air)).clamp_min(1e-6)
 
 
-@wrong("mri.rice_logpdf", at="the gradient")
-def sigma_is_known(m, nu, sigma):
-    return in_units_of_sigma(m, nu, sigma.detach())
+@wrong("mri.coils", at="no image")
+def stacked(magnitude, air):
+    return torch.stack([by_fourth_powers(m[None], a[None])[0] for m, a in zip(magnitude, air)])
 
 
-@wrong("mri.rice_logpdf", at="the gradient where there is no signal")
-def trusting_the_slope_at_zero(m, nu, sigma):
-    return m.log() - 2 * sigma.log() - (m - nu) ** 2 / (2 * sigma**2) + torch.special.i0e(m * nu / sigma**2).log()
+@wrong("mri.coils", at="the gradient")
+def as_a_constant(magnitude, air):
+    return by_fourth_powers(magnitude.detach(), air)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,37 @@
+"""The pieces of real scans: what they say is what such scans say, and their files are those of the notice."""
+import hashlib
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from medlearn.data.as_measured import MEASURED, load_measured
+
+FOLDER = files("medlearn.data") / "measured"
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_files_are_those_of_the_notice(name):
+    found = hashlib.sha256((FOLDER / f"{name}.nii.gz").read_bytes()).hexdigest()
+    assert f"{found}  {name}.nii.gz" in (FOLDER / "NOTICE.txt").read_text()
+
+
+def test_the_ct_is_in_hounsfield_units_and_its_slices_are_4_mm_apart():
+    scan = load_measured("ct_abdomen")
+    np.testing.assert_allclose(scan.grid.spacing_mm, (0.9765625, 0.9765625, 4))
+    outside = scan.array[:60, 200:]
+    assert -1024 <= outside.mean() < -950                           # in front of an arm is air
+    assert 1000 < scan.array.max() < 3072 and np.percentile(scan.array[60:430, 60:180], 75) > 0
+
+
+@pytest.mark.parametrize("name", ["mr_head_1", "mr_head_2"])
+def test_the_mr_have_air_that_was_not_cut_away(name):
+    scan = load_measured(name)
+    assert scan.grid.orientation == "RAS" and scan.array.min() == 0
+    corner = scan.array[16:40, 216:232]                             # inside the edge that the scanner set to 0
+    assert 0 < np.median(corner) < 0.1 * np.percentile(scan.array, 90)
+
+
+def test_another_name_is_refused(refused):
+    with refused("name: expected one of ct_abdomen, .* got 'liver'"):
+        load_measured("liver")
