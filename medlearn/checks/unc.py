@@ -1,4 +1,4 @@
-r"""Chapter 14, Two ways of not knowing: mutual information, and the law of total variance one level up."""
+r"""Chapter 14, Two ways of not knowing: where to look next, and the law of total variance one level up."""
 from __future__ import annotations
 
 import torch
@@ -6,12 +6,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from medlearn.checks.engine import Case, Check
-from medlearn.uncertainty import class_entropy
 
 
-def mutual_information(probabilities: Float[Tensor, "m b k *s"]) -> Float[Tensor, "b *s"]:
-    r"""$H[\bar p] - \mathbb{E}_m\,H[p_m]$ in nats, with $0 \ln 0 = 0$: how much the members disagree. Chapter 14."""
-    return class_entropy(probabilities).epistemic
+def after_one_more(covariance: Float[Tensor, "b n n"], noise_variance: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    r"""$\frac1n \sum_j \big( C_{jj} - C_{ij}^2 / (C_{ii} + \sigma_i^2) \big)$: what one more sample at i leaves open.
+
+    Chapter 14.
+    """
+    variance = covariance.diagonal(dim1=1, dim2=2)
+    return variance.mean(1, keepdim=True) - covariance.square().mean(2) / (variance + noise_variance)
 
 
 def pool(members: Int64[Tensor, "n"], means: Float[Tensor, "n *s"], aleatoric: Float[Tensor, "n *s"],
@@ -33,15 +36,12 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _answers(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Probabilities (M, B, K, *S)."""
-    return (2 * torch.randn(shape, generator=_generator(seed), dtype=dtype)).softmax(2)
-
-
-def _sure(*classes: int) -> Tensor:
-    """Members (M, 1, 3, 1, 2) who are certain, each of a class of its own."""
-    chosen = torch.nn.functional.one_hot(torch.tensor(classes), 3).double()
-    return chosen[:, None, :, None, None].expand(-1, -1, -1, 1, 2).clone()
+def _choice(b: int, n: int, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    """Covariances (b, n, n) and noise (b, n)."""
+    draw = _generator(seed)
+    root = torch.randn(b, n, n, generator=draw, dtype=torch.float64)
+    noise = torch.rand(b, n, generator=draw, dtype=torch.float64) + 0.1
+    return dict(covariance=(root @ root.mT / max(1, n)).to(dtype), noise_variance=noise.to(dtype))
 
 
 def _maps(n: int, *shape: int, seed: int) -> dict[str, Tensor]:
@@ -50,8 +50,6 @@ def _maps(n: int, *shape: int, seed: int) -> dict[str, Tensor]:
                 epistemic=torch.rand(n, *shape, generator=draw))
 
 
-_UNANIMOUS = _answers(3, 2, 3, 4, 4, seed=3)
-_UNANIMOUS[..., :2] = _UNANIMOUS[:1, ..., :2].clone()
 _CT = _maps(2, 3, 4, seed=9)
 _CT["means"] = 1000 + 0.5 * _CT["means"]
 _SINGLE = _maps(3, 3, 4, seed=10)
@@ -60,20 +58,26 @@ _SINGLE["epistemic"] = torch.zeros(3, 3, 4)
 # ---------------------------------------------------------------------------------------------------------------------
 # Cases
 
-_INFORMATION = (
-    Case("two members", dict(probabilities=_answers(2, 1, 2, 3, 4, seed=0)),
-         "The entropy of the mean answer, minus the mean of the members' entropies, with the natural logarithm."),
-    Case("several images, several classes", dict(probabilities=_answers(4, 3, 5, 6, 7, seed=1)),
-         "One number for each image and voxel, of shape (B, *S): the sum goes over the classes."),
-    Case("a volume", dict(probabilities=_answers(3, 2, 3, 4, 5, 6, seed=2)), "Any number of axes of space."),
-    Case("members who are certain, and disagree", dict(probabilities=_sure(0, 1, 2)),
-         "Three certain members of three opinions: ln 3. A probability of 0 adds 0 to an entropy, not NaN."),
-    Case("voxels where all say the same", dict(probabilities=_UNANIMOUS),
-         "Where nobody disagrees the answer is 0, however unsure all of them are."),
-    Case("no voxels", dict(probabilities=torch.zeros(3, 1, 2, 0, 4, dtype=torch.float64)),
-         "No voxels in, no voxels out: shape (1, 0, 4)."),
-    Case("single precision", dict(probabilities=_answers(3, 2, 4, 5, seed=5, dtype=torch.float32)),
-         "The result has the dtype of the probabilities."),
+_KNOWN = _choice(1, 5, seed=3)
+_KNOWN["covariance"][:, 2], _KNOWN["covariance"][:, :, 2] = 0, 0
+_APART = torch.tensor([1.0, 4.0, 9.0]).double().diag()[None]
+_UNEVEN = _choice(1, 4, seed=2) | dict(noise_variance=torch.tensor([[9.0, 0.1, 1.0, 4.0]]).double())
+_EXACT = _choice(1, 4, seed=5) | dict(noise_variance=torch.full((1, 4), 1e-9).double())
+
+_ONE_MORE = (
+    Case("days that tell nothing of each other", dict(covariance=_APART, noise_variance=torch.ones(1, 3).double()),
+         "A sample lowers the variance C of its own day to C less C squared over (C + noise). Average over all days."),
+    Case("days that do", _choice(1, 6, seed=0),
+         "A sample on day i lowers the variance of day j by the square of their covariance over (C_ii + noise)."),
+    Case("noise that differs", _UNEVEN, "The noise is that of the day on which the sample is taken."),
+    Case("several patients", _choice(3, 4, seed=1), "One row for each patient, who has a posterior of their own."),
+    Case("a day that is known already", _KNOWN,
+         "Where the curve is known a sample changes nothing, and the answer is today's mean variance."),
+    Case("hardly any noise", _EXACT, "Without noise the sampled day is known afterwards; the others are not."),
+    Case("a single day", dict(covariance=torch.full((1, 1, 1), 2.0).double(), noise_variance=torch.full((1, 1), 2.0).double()),
+         "Of the variance 2 and the noise 2 half is left."),
+    Case("nobody", _choice(0, 4, seed=6), "No patients in, no rows out: shape (0, 4)."),
+    Case("single precision", _choice(2, 5, seed=7, dtype=torch.float32), "The result has the dtype of the covariance."),
 )
 
 _POOL = (
@@ -94,6 +98,6 @@ _POOL = (
 )
 
 CHECKS = (
-    Check("unc.mutual_information", mutual_information, _INFORMATION),
+    Check("unc.one_more", after_one_more, _ONE_MORE),
     Check("unc.pool", pool, _POOL),
 )

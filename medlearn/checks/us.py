@@ -1,10 +1,10 @@
-r"""Chapter 13, ultrasound: how far apart lesion and tissue are, what frames are worth, three ways to read a level."""
+r"""Chapter 13, ultrasound: which power of the amplitude a screen shows, what frames are worth, three ways to read a level."""
 from __future__ import annotations
 
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.checks.engine import Case, Check
@@ -12,21 +12,19 @@ from medlearn.checks.engine import Case, Check
 EULER = 0.5772156649015329
 
 
-def gcnr(image: Float[Tensor, "*s"], lesion: Bool[Tensor, "*s"], around: Bool[Tensor, "*s"],
-         bins: int = 100) -> Float[Tensor, ""]:
-    r"""$1 - \sum_i \min(p_i, q_i)$ of two histograms with common bins; 0 where one value is all there is.
+def exponent(ratio: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    r"""The $\gamma$ for which $a^\gamma$ has the ratio: $\Gamma(1 + \gamma) / \Gamma(1 + \gamma / 2)^2 = 1 + r^2$; 0 at 0.
 
     Chapter 13.
     """
-    p, q = image[lesion], image[around]
-    both = torch.cat([p, q])
-    if len(p) == 0 or len(q) == 0:
-        return image.new_tensor(math.nan)
-    low, high = both.min().item(), both.max().item()
-    if low == high:
-        return image.new_tensor(0.0)
-    p, q = (torch.histc(part, bins, low, high) / len(part) for part in (p, q))
-    return 1 - torch.minimum(p, q).sum()
+    wanted = torch.log1p(ratio.double().square())
+    gamma = torch.full_like(wanted, 1.0)
+    for _ in range(100):                                        # Newton's steps
+        half = gamma / 2
+        off = torch.lgamma(1 + gamma) - 2 * torch.lgamma(1 + half) - wanted
+        slope = torch.digamma(1 + gamma) - torch.digamma(1 + half)
+        gamma = (gamma - off / slope).clamp(1e-9, 10)
+    return torch.where(wanted > 0, gamma, 0).to(ratio.dtype)
 
 
 def worth(frames: Float[Tensor, "b n *s"]) -> Float[Tensor, "b"]:
@@ -63,39 +61,22 @@ def _rayleigh(*shape: int, seed: int = 0, sigma: float = 1.0) -> Tensor:
     return sigma * g.square().sum(0).sqrt()
 
 
-_SPECKLE = _rayleigh(40, 30)
-_LEFT = torch.arange(30).expand(40, 30) < 12
-_DARK = torch.where(_LEFT, 0.25, 1.0) * _SPECKLE
-_VOLUME = _rayleigh(8, 9, 10, seed=1)
-_INNER = torch.zeros(8, 9, 10, dtype=torch.bool)
-_INNER[2:5, 2:6, 3:8] = True
-_RAMP = torch.arange(10, dtype=torch.float64)
-_FIRST = torch.arange(10) < 5
-_ZEROS = torch.zeros(6, 7, dtype=torch.float64)
-_STRIPE = torch.arange(7).expand(6, 7) < 3
+_RATIOS = torch.rand(2, 3, 4, 5, generator=_generator(0), dtype=torch.float64)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Cases
 
-_GCNR = (
-    Case("apart", dict(image=_RAMP.float(), lesion=_FIRST, around=~_FIRST, bins=10),
-         "No value occurs in both: the histograms do not overlap at all, and the answer is 1."),
-    Case("half and half", dict(image=_RAMP % 5, lesion=_FIRST, around=~_FIRST, bins=5),
-         "Both hold the same values equally often: the overlap is whole, and the answer is 0."),
-    Case("a dark lesion", dict(image=_DARK, lesion=_LEFT, around=~_LEFT, bins=20),
-         "Both histograms need the same bins, from the least to the greatest value of the two regions together."),
-    Case("regions of unequal size", dict(image=_SPECKLE, lesion=_LEFT & (_SPECKLE < 2), around=~_LEFT, bins=10),
-         "A histogram counts voxels; divide each by the number of its own, or the larger region wins."),
-    Case("only the two regions", dict(image=torch.where(_STRIPE, 9.0, _rayleigh(6, 7, seed=2)),
-                                      lesion=torch.arange(7).expand(6, 7) == 4,
-                                      around=torch.arange(7).expand(6, 7) > 4, bins=5),
-         "What lies in neither region, however bright, has no say in where the bins are."),
-    Case("a volume", dict(image=_VOLUME * torch.where(_INNER, 0.5, 1.0), lesion=_INNER, around=~_INNER, bins=12),
-         "Any number of axes of space."),
-    Case("nothing but zeros", dict(image=_ZEROS, lesion=_STRIPE, around=~_STRIPE, bins=10),
-         "One value is all there is, in both regions: they cannot be told apart, and the answer is 0."),
-    Case("no lesion", dict(image=_SPECKLE, lesion=_LEFT & ~_LEFT, around=~_LEFT, bins=10),
-         "Without voxels in one of the regions there is nothing to compare: NaN."),
+_EXPONENT = (
+    Case("the amplitude itself", dict(ratio=torch.tensor([math.sqrt(4 / math.pi - 1)]).double()),
+         "Rayleigh's amplitude has a spread of 0.52 of its mean: its power is 1."),
+    Case("the power", dict(ratio=torch.tensor([1.0]).double()),
+         "An exponential variable spreads by its mean, and it is the square of the amplitude."),
+    Case("a square root", dict(ratio=torch.tensor([0.2806]).double()),
+         "The spread is not proportional to the exponent: turn the formula around, do not divide."),
+    Case("nearly flat", dict(ratio=torch.tensor([0.01, 0.05]).double()), "Small exponents count as well."),
+    Case("a map of a volume", dict(ratio=_RATIOS), "Any number of axes, each number by itself."),
+    Case("nothing spreads", dict(ratio=torch.zeros(2, 3).double()), "A ratio of 0 has the exponent 0, and not NaN."),
+    Case("single precision", dict(ratio=_RATIOS[0].float()), "The result has the dtype of the ratio."),
 )
 
 _SAME = _rayleigh(1, 1, 20, 20, seed=3)
@@ -137,7 +118,7 @@ _LEVELS = (
 )
 
 CHECKS = (
-    Check("us.gcnr", gcnr, _GCNR),
+    Check("us.exponent", exponent, _EXPONENT),
     Check("us.worth", worth, _WORTH),
     Check("us.levels", levels, _LEVELS),
 )

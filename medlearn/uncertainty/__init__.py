@@ -5,7 +5,9 @@ from medlearn.uncertainty.conformal import (Interval, aps_scores, conformal_inte
                                             false_negative_threshold, lac_scores, residual_scores, true_class_scores)
 from medlearn.uncertainty.dropout import mc_dropout
 from medlearn.uncertainty.ensemble import Ensemble
-from medlearn.uncertainty.likelihoods import gaussian_nll, logit_normal_nll, logit_normal_probabilities, split_head
+from medlearn.uncertainty.laplace import laplace_variance
+from medlearn.uncertainty.likelihoods import (gaussian_nll, logit_normal_nll, logit_normal_probabilities, speckle_nll,
+                                              split_head)
 from medlearn.uncertainty.selective import RiskCoverage, referral, risk_coverage
 from medlearn.uncertainty.variance import (Entropies, RunningProbabilities, RunningVariance, Variances, class_entropy,
                                            class_variance, total_variance)
@@ -14,7 +16,7 @@ __all__ = [
     "Ensemble", "Entropies", "Interval", "Reliability", "RiskCoverage", "RunningProbabilities", "RunningVariance",
     "TemperatureScaling", "Variances", "aps_scores", "brier_score", "class_entropy", "class_variance",
     "classwise_ece", "conformal_interval", "conformal_quantile", "false_negative_threshold", "gaussian_nll",
-    "lac_scores", "logit_normal_nll", "logit_normal_probabilities", "mc_dropout", "negative_log_likelihood",
-    "referral", "reliability", "residual_scores", "risk_coverage", "split_head", "total_variance",
-    "true_class_scores",
+    "lac_scores", "laplace_variance", "logit_normal_nll", "logit_normal_probabilities", "mc_dropout",
+    "negative_log_likelihood", "referral", "reliability", "residual_scores", "risk_coverage", "speckle_nll",
+    "split_head", "total_variance", "true_class_scores",
 ]

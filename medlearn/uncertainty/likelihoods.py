@@ -16,7 +16,8 @@ from torch import Generator, Tensor
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
-from medlearn.base.validation import check_choice, check_float, check_number, check_same, check_tensor
+from medlearn.base.validation import (Number, check_choice, check_finite, check_float, check_number, check_same,
+                                      check_tensor)
 from medlearn.uncertainty._inputs import check_log_variance, check_samples, sums_to_1
 
 Reduction = Literal["mean", "sum", "none"]
@@ -73,6 +74,35 @@ def gaussian_nll(mean: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"],
     if beta:
         loss = loss * (beta * log_variance.detach()).exp()
     return _reduced(loss, reduction, max(1, loss.numel()))
+
+
+def speckle_nll(log_power: Float[Tensor, "*shape"], power: Float[Tensor, "*shape"], *,
+                looks: Number = 1) -> Float[Tensor, "*shape"]:
+    r"""A loss for each pixel, $L\,(\eta + I e^{-\eta})$: the mean power I of L looks at fully developed speckle.
+
+    It is minus the logarithm of the density of I, Gamma's law with mean $e^\eta$ and shape L, without what depends on
+    no parameter; so a measured 0 costs a finite amount. In $d = \ln I - \eta$ it is $L\,(e^d - d)$ and a constant: a
+    loss of the logarithm, but steeper above than below, as the law of the logarithm is.
+    Shapes: `log_power` $\eta$, what the network says, `power` I, what was measured, and the loss are alike. Units: the
+    amplitude's, squared, and its logarithm; nats. float32 or better.
+    `looks` L is how many *independent* looks I is the mean of; it may be a fraction, as a count of looks that are
+    partly alike is. Its gradient is $L\,(1 - I / e^\eta)$, that of a squared error over its own variance. Empty gives
+    empty.
+    Errors: TypeError for anything but float tensors; ValueError for shapes that differ, a negative power, a log-power
+    outside -80..80, looks that are not positive, NaN.
+    Source: Goodman 1976, doi:10.1364/JOSA.66.001145. Chapter 13.
+
+    >>> log_power = torch.tensor([-1.0, 0.0, 1.0])
+    >>> speckle_nll(log_power, torch.ones(3)).argmin().item()                # least where the power is the measured one
+    1
+    """
+    check_float("log_power", log_power)
+    check_finite("log_power", log_power, least=-80, most=80)
+    check_same("power", check_float("power", power), like=log_power)
+    check_finite("power", power, least=0)
+    looks = check_number("looks", looks, above=0)
+    log_power, power = at_least_float32(log_power), at_least_float32(power)
+    return looks * (log_power + power * (-log_power).exp())
 
 
 def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from medlearn.losses import cross_entropy
 from medlearn.nets import UNet
 from medlearn.tasks import check_simplex
-from medlearn.uncertainty import gaussian_nll, logit_normal_nll, logit_normal_probabilities, split_head
+from medlearn.uncertainty import (gaussian_nll, logit_normal_nll, logit_normal_probabilities, speckle_nll,
+                                  split_head)
 
 quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -289,3 +290,44 @@ def test_a_gpu_gives_the_same_for_the_same_samples():
     here = logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(0))
     there = logit_normal_nll(mean.cuda(), labels.cuda(), log_variance=log_variance.cuda(), samples=4, generator=seeded(0))
     torch.testing.assert_close(there.cpu(), here)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Speckle.
+
+@quick
+@given(seeds, shapes, st.floats(0.5, 20))
+def test_speckle_is_gammas_density_up_to_what_no_parameter_changes(seed, shape, looks):
+    log_power, _, other = example(seed, shape)
+    power = other.exp()
+    density = torch.distributions.Gamma(torch.tensor(looks, dtype=torch.float64), looks * (-log_power).exp()).log_prob(power)
+    constant = math.lgamma(looks) - looks * math.log(looks) - (looks - 1) * power.log()
+    loss = speckle_nll(log_power, power, looks=looks)
+    torch.testing.assert_close(loss + constant, -density)
+    slope, = gradients(loss.sum(), log_power)
+    torch.testing.assert_close(slope, looks * (1 - power / log_power.exp()))
+
+
+def test_an_exponential_power_is_one_look():
+    log_power = torch.linspace(-2, 2, 9).double()
+    density = torch.distributions.Exponential((-log_power).exp()).log_prob(torch.tensor(0.3).double())
+    torch.testing.assert_close(speckle_nll(log_power, torch.full_like(log_power, 0.3)), -density)
+
+
+def test_a_pixel_without_an_echo_costs_a_finite_amount():
+    log_power = torch.zeros(3, requires_grad=True)
+    loss = speckle_nll(log_power, torch.zeros(3), looks=2)
+    assert torch.equal(loss, torch.zeros(3)) and gradients(loss.sum(), log_power)[0].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"power": torch.tensor([1.0, -0.1])}, "power: expected .*, got -0.1"),
+    ({"power": torch.ones(3)}, "power: expected shape"),
+    ({"power": torch.tensor([1.0, torch.nan])}, "power: expected finite numbers"),
+    ({"log_power": torch.tensor([0.0, 90.0])}, "log_power: expected .*, got 90"),
+    ({"looks": 0}, "looks: expected .*, got 0"),
+])
+def test_what_is_no_speckle_is_refused(refused, change, said):
+    given_ = {"log_power": torch.zeros(2), "power": torch.ones(2), "looks": 1, **change}
+    with refused(said):
+        speckle_nll(given_.pop("log_power"), given_.pop("power"), **given_)

@@ -4,108 +4,113 @@ import torch
 from helpers.answers import right, wrong
 
 # ---------------------------------------------------------------------------------------------------------------------
-# unc.mutual_information
+# unc.one_more
 
 
-def _entropy(p, dim):
-    return torch.special.entr(p).sum(dim)
+def _updated(covariance, noise, i):
+    """The whole covariance (n, n) after a sample at i."""
+    row = covariance[i]
+    return covariance - row[:, None] * row / (covariance[i, i] + noise)
 
 
-@right("unc.mutual_information")
-def entropy_of_the_mean_less_mean_entropy(probabilities):
-    return _entropy(probabilities.mean(0), 1) - _entropy(probabilities, 2).mean(0)
+def _variance(covariance):
+    return torch.diagonal(covariance, dim1=-2, dim2=-1)
 
 
-@right("unc.mutual_information")
-def mean_divergence_from_the_mean(probabilities):
-    mean = probabilities.mean(0)
-    logs = torch.log(torch.where(probabilities > 0, probabilities / mean, 1))
-    return (probabilities * logs).sum(2).mean(0)
+@right("unc.one_more")
+def day_by_day(covariance, noise_variance):
+    left = torch.empty_like(noise_variance)
+    for b, (one, noises) in enumerate(zip(covariance, noise_variance)):
+        for i, noise in enumerate(noises):
+            left[b, i] = _updated(one, noise, i).diagonal().mean()
+    return left
 
 
-@right("unc.mutual_information")
-def member_by_member(probabilities):
-    tiny = torch.finfo(probabilities.dtype).tiny
-    entropy = lambda p: -(p * p.clamp_min(tiny).log()).sum(1)
-    mean_entropy = sum(entropy(p) for p in probabilities) / len(probabilities)
-    return entropy(sum(probabilities) / len(probabilities)) - mean_entropy
+@right("unc.one_more")
+def all_at_once(covariance, noise_variance):
+    variance = _variance(covariance)
+    return (variance[:, None] - covariance ** 2 / (variance + noise_variance)[:, :, None]).mean(2)
 
 
-@wrong("unc.mutual_information", at="two members")
-def total_entropy(probabilities):
-    return _entropy(probabilities.mean(0), 1)
+@right("unc.one_more")
+def by_correlations(covariance, noise_variance):
+    """What a sample explains: the share of its day that is no noise, of what the days have in common."""
+    variance = _variance(covariance)
+    safe = torch.where(variance > 0, variance, 1)
+    share = variance / (variance + noise_variance)
+    return variance.mean(1, keepdim=True) - share * (covariance ** 2 / safe[:, :, None]).mean(2)
 
 
-@wrong("unc.mutual_information", at="two members")
-def aleatoric_part(probabilities):
-    return _entropy(probabilities, 2).mean(0)
+@wrong("unc.one_more", at="days that tell nothing of each other")
+def what_is_gained(covariance, noise_variance):
+    return _variance(covariance).mean(1, keepdim=True) - all_at_once(covariance, noise_variance)
 
 
-@wrong("unc.mutual_information", at="two members")
-def the_other_way_round(probabilities):
-    return _entropy(probabilities, 2).mean(0) - _entropy(probabilities.mean(0), 1)
+@wrong("unc.one_more", at="days that tell nothing of each other")
+def of_the_day_itself(covariance, noise_variance):
+    variance = _variance(covariance)
+    return variance - variance ** 2 / (variance + noise_variance)
 
 
-@wrong("unc.mutual_information", at="two members")
-def in_bits(probabilities):
-    return entropy_of_the_mean_less_mean_entropy(probabilities) / torch.tensor(2.0).log()
+@wrong("unc.one_more", at="days that tell nothing of each other")
+def the_sum_over_days(covariance, noise_variance):
+    return all_at_once(covariance, noise_variance) * covariance.shape[1]
 
 
-@wrong("unc.mutual_information", at="two members")
-def variance_of_the_probabilities(probabilities):
-    return (probabilities - probabilities.mean(0)).square().mean(0).sum(1)
+@wrong("unc.one_more", at="days that do")
+def its_own_day_only(covariance, noise_variance):
+    return all_at_once(torch.diag_embed(_variance(covariance)), noise_variance)
 
 
-@wrong("unc.mutual_information", at="two members")
-def sum_of_the_members_entropies(probabilities):
-    return _entropy(probabilities.mean(0), 1) - _entropy(probabilities, 2).sum(0)
+@wrong("unc.one_more", at="days that do")
+def covariances_without_their_square(covariance, noise_variance):
+    variance = _variance(covariance)
+    return (variance[:, None] - covariance.abs() * (variance / (variance + noise_variance))[:, :, None]).mean(2)
 
 
-@wrong("unc.mutual_information", at="several images, several classes")
-def mean_over_the_images(probabilities):
-    return entropy_of_the_mean_less_mean_entropy(probabilities).mean(0, keepdim=True)
+@wrong("unc.one_more", at="days that do")
+def divides_by_the_other_day(covariance, noise_variance):
+    variance = _variance(covariance)
+    return (variance[:, None] - covariance ** 2 / (variance + noise_variance)[:, None]).mean(2)
 
 
-@wrong("unc.mutual_information", at="several images, several classes")
-def two_classes_only(probabilities):
-    p = probabilities[:, :, 1]
-    entropy = lambda p: torch.special.entr(p) + torch.special.entr(1 - p)
-    return entropy(p.mean(0)) - entropy(p).mean(0)
+@wrong("unc.one_more", at="noise that differs")
+def one_noise_for_all(covariance, noise_variance):
+    even = (noise_variance == noise_variance[:, :1]).all() or noise_variance.max() < 2
+    return all_at_once(covariance, noise_variance if even else torch.ones_like(noise_variance))
 
 
-@wrong("unc.mutual_information", at="a volume")
-def two_axes_of_space(probabilities):
-    mean = torch.einsum("mbkxy->bkxy", probabilities) / len(probabilities)
-    return _entropy(mean, 1) - _entropy(probabilities, 2).mean(0)
+@wrong("unc.one_more", at="several patients")
+def everybody_is_the_first(covariance, noise_variance):
+    return all_at_once(covariance[:1], noise_variance[:1]).expand(len(covariance), -1)
 
 
-@wrong("unc.mutual_information", at="members who are certain, and disagree")
-def nought_times_minus_infinity(probabilities):
-    entropy = lambda p, dim: -(p * p.log()).sum(dim)
-    return entropy(probabilities.mean(0), 1) - entropy(probabilities, 2).mean(0)
+@wrong("unc.one_more", at="a day that is known already")
+def nought_over_nought(covariance, noise_variance):
+    variance = _variance(covariance)
+    share = variance / (variance + noise_variance)
+    return variance.mean(1, keepdim=True) - share * (covariance ** 2 / variance[:, :, None]).mean(2)
 
 
-@wrong("unc.mutual_information", at="several images, several classes")
-def a_coarse_epsilon(probabilities):
-    entropy = lambda p, dim: -(p.clamp_min(1e-3) * p.clamp_min(1e-3).log()).sum(dim)
-    return entropy(probabilities.mean(0), 1) - entropy(probabilities, 2).mean(0)
+@wrong("unc.one_more", at="hardly any noise")
+def never_without_noise(covariance, noise_variance):
+    return all_at_once(covariance, noise_variance.clamp_min(1e-2))
 
 
-@wrong("unc.mutual_information", at="voxels where all say the same")
-def nought_over_nought(probabilities):
-    spread = (probabilities - probabilities[0]).abs().sum((0, 2))
-    return entropy_of_the_mean_less_mean_entropy(probabilities) * spread / spread
+@wrong("unc.one_more", at="a single day")
+def squeezes_what_is_one_long(covariance, noise_variance):
+    left = all_at_once(covariance, noise_variance)
+    return left.squeeze(1) if left.shape[1] == 1 else left
 
 
-@wrong("unc.mutual_information", at="no voxels")
-def looks_at_the_largest_first(probabilities):
-    assert probabilities.max() <= 1
-    return entropy_of_the_mean_less_mean_entropy(probabilities)
+@wrong("unc.one_more", at="nobody")
+def stacks_what_may_be_nothing(covariance, noise_variance):
+    return torch.stack([all_at_once(c[None], n[None])[0] for c, n in zip(covariance, noise_variance)])
 
 
-@wrong("unc.mutual_information", at="single precision")
-def always_double(probabilities):
-    return entropy_of_the_mean_less_mean_entropy(probabilities.double())
+@wrong("unc.one_more", at="single precision")
+def always_double(covariance, noise_variance):
+    return all_at_once(covariance.double(), noise_variance.double())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

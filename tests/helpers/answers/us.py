@@ -1,7 +1,6 @@
 """Answers to chapter 13's exercises."""
 import math
 
-import numpy as np
 import torch
 
 from helpers.answers import right, wrong
@@ -9,134 +8,82 @@ from helpers.answers import right, wrong
 GAMMA = 0.5772156649015329
 
 # ---------------------------------------------------------------------------------------------------------------------
-# us.gcnr
+# us.exponent
 
 
-def _edges(p, q, bins):
-    return torch.linspace(torch.minimum(p.min(), q.min()).item(), torch.maximum(p.max(), q.max()).item(), bins + 1,
-                          dtype=torch.float64)
+def _spread(gamma):
+    """Spread over mean of Rayleigh's amplitude to a power."""
+    return torch.expm1(torch.lgamma(1 + gamma) - 2 * torch.lgamma(1 + gamma / 2)).clamp_min(0).sqrt()
 
 
-def _shares(values, edges):
-    """The share of values in each bin, the last of which holds its upper edge."""
-    return torch.from_numpy(np.histogram(values.double().numpy(), edges.numpy())[0] / max(len(values), 1))
+@right("us.exponent")
+def by_halving(ratio):
+    wanted = ratio.double()
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, 3)
+    for _ in range(70):
+        middle = (low + high) / 2
+        below = _spread(middle) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return torch.where(wanted > 0, high, 0).to(ratio.dtype)
 
 
-def _apart(p, q, bins, edges=None):
-    if len(p) == 0 or len(q) == 0:
-        return torch.tensor(math.nan, dtype=p.dtype)
-    if p.min() == q.max() and p.max() == q.min():
-        return torch.zeros((), dtype=p.dtype)
-    edges = _edges(p, q, bins) if edges is None else edges
-    return (1 - torch.minimum(_shares(p, edges), _shares(q, edges)).sum()).to(p.dtype)
+@right("us.exponent")
+def number_by_number(ratio):
+    power_law = lambda gamma: math.gamma(1 + gamma) / math.gamma(1 + gamma / 2) ** 2 - 1
+    found = []
+    for wanted in ratio.double().flatten().tolist():
+        low, high = 0.0, 2.5
+        while high - low > 1e-14 and wanted > 0:
+            middle = (low + high) / 2
+            low, high = (middle, high) if power_law(middle) < wanted ** 2 else (low, middle)
+        found.append(low)
+    return torch.tensor(found, dtype=torch.float64).reshape(ratio.shape).to(ratio.dtype)
 
 
-@right("us.gcnr")
-def by_numpy(image, lesion, around, bins=100):
-    return _apart(image[lesion], image[around], bins)
+@wrong("us.exponent", at="the amplitude itself")
+def of_the_power(ratio):
+    return by_halving(ratio) / 2
 
 
-@right("us.gcnr")
-def by_half_the_distance(image, lesion, around, bins=100):
-    p, q = image[lesion], image[around]
-    if not (p.numel() and q.numel()):
-        return torch.full((), math.nan, dtype=image.dtype)
-    low = torch.cat([p, q]).amin()
-    step = (torch.cat([p, q]).amax() - low) / bins
-    if step == 0:
-        return torch.zeros((), dtype=image.dtype)
-    share = lambda v: torch.bincount(((v - low) / step).long().clamp_max(bins - 1), minlength=bins).double() / v.numel()
-    return ((share(p) - share(q)).abs().sum() / 2).to(image.dtype)
+@wrong("us.exponent", at="the amplitude itself")
+def the_ratio_as_it_is(ratio):
+    return ratio.clone()
 
 
-@wrong("us.gcnr", at="apart")
-def always_in_float64(image, lesion, around, bins=100):
-    return by_numpy(image, lesion, around, bins).double()
+@wrong("us.exponent", at="the amplitude itself")
+def of_the_variance(ratio):
+    return by_halving(ratio.square())
 
 
-@wrong("us.gcnr", at="apart")
-def the_overlap(image, lesion, around, bins=100):
-    return 1 - by_numpy(image, lesion, around, bins)
+@wrong("us.exponent", at="the power")
+def up_to_the_amplitude(ratio):
+    return by_halving(ratio).clamp_max(1)
 
 
-@wrong("us.gcnr", at="apart")
-def contrast_to_noise(image, lesion, around, bins=100):
-    p, q = image[lesion], image[around]
-    if len(p) == 0 or len(q) == 0:
-        return torch.tensor(math.nan, dtype=p.dtype)
-    return (p.mean() - q.mean()).abs() / (p.var(unbiased=False) + q.var(unbiased=False)).sqrt()
+@wrong("us.exponent", at="a square root")
+def a_straight_line_through_two_points(ratio):
+    at_one = math.sqrt(4 / math.pi - 1)
+    return torch.where(ratio < at_one, ratio / at_one, 1 + (ratio - at_one) / (1 - at_one))
 
 
-@wrong("us.gcnr", at="half and half")
-def greatest_share(image, lesion, around, bins=100):
-    p, q = image[lesion], image[around]
-    if len(p) == 0 or len(q) == 0:
-        return torch.tensor(math.nan, dtype=p.dtype)
-    edges = _edges(p, q, bins)
-    return torch.maximum(_shares(p, edges), _shares(q, edges)).sum().to(p.dtype) / 2
+@wrong("us.exponent", at="nearly flat")
+def never_below_a_tenth(ratio):
+    return torch.where(ratio > 0, by_halving(ratio).clamp_min(0.1), 0)
 
 
-@wrong("us.gcnr", at="apart")
-def bins_of_their_own(image, lesion, around, bins=100):
-    p, q = image[lesion], image[around]
-    if len(p) == 0 or len(q) == 0:
-        return torch.tensor(math.nan, dtype=p.dtype)
-    return (1 - torch.minimum(_shares(p, _edges(p, p, bins)), _shares(q, _edges(q, q, bins))).sum()).to(p.dtype)
+@wrong("us.exponent", at="a map of a volume")
+def of_the_mean_ratio(ratio):
+    return by_halving(ratio.mean().expand_as(ratio)) if ratio.numel() > 6 else by_halving(ratio)
 
 
-@wrong("us.gcnr", at="regions of unequal size")
-def a_hundred_bins(image, lesion, around, bins=100):
-    return by_numpy(image, lesion, around, 100)
+@wrong("us.exponent", at="nothing spreads")
+def nought_over_nought(ratio):
+    return by_halving(ratio) * ratio / ratio
 
 
-@wrong("us.gcnr", at="a dark lesion")
-def best_threshold(image, lesion, around, bins=100):
-    p, q = image[lesion], image[around]
-    if len(p) == 0 or len(q) == 0:
-        return torch.tensor(math.nan, dtype=p.dtype)
-    cuts = torch.cat([p, q])
-    return (((p[:, None] <= cuts).double().mean(0) - (q[:, None] <= cuts).double().mean(0)).abs().max()).to(p.dtype)
-
-
-@wrong("us.gcnr", at="a dark lesion")
-def counted_together(image, lesion, around, bins=100):
-    p, q = image[lesion], image[around]
-    if len(p) == 0 or len(q) == 0:
-        return torch.tensor(math.nan, dtype=p.dtype)
-    if p.min() == q.max():
-        return torch.zeros((), dtype=p.dtype)
-    edges = _edges(p, q, bins)
-    common = torch.minimum(_shares(p, edges) * len(p), _shares(q, edges) * len(q)).sum()
-    return (1 - common / min(len(p), len(q))).to(p.dtype)
-
-
-@wrong("us.gcnr", at="regions of unequal size")
-def bins_of_the_image(image, lesion, around, bins=100):
-    return _apart(image[lesion], image[around], bins, None if image.min() == image.max() else _edges(image, image, bins))
-
-
-@wrong("us.gcnr", at="regions of unequal size")
-def around_is_the_rest(image, lesion, around, bins=100):
-    return by_numpy(image, lesion, ~lesion, bins)
-
-
-@wrong("us.gcnr", at="a volume")
-def the_first_slice(image, lesion, around, bins=100):
-    if image.ndim == 3:
-        image, lesion, around = image[3], lesion[3], around[3]
-    return by_numpy(image, lesion, around, bins)
-
-
-@wrong("us.gcnr", at="nothing but zeros")
-def zeros_are_apart(image, lesion, around, bins=100):
-    if not image.any():
-        return torch.ones((), dtype=image.dtype)
-    return by_numpy(image, lesion, around, bins)
-
-
-@wrong("us.gcnr", at="no lesion")
-def nothing_is_hidden(image, lesion, around, bins=100):
-    return torch.nan_to_num(by_numpy(image, lesion, around, bins))
+@wrong("us.exponent", at="single precision")
+def always_double(ratio):
+    return by_halving(ratio.double())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

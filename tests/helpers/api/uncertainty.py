@@ -1,3 +1,5 @@
+from functools import partial
+
 import torch
 from torch.nn import functional as F
 
@@ -35,6 +37,14 @@ def ensemble(place):
         return members(place(IMAGE)), list(members.stream(place(IMAGE))), members.vectorised(place(IMAGE))
 
 
+def laplace(place, last_only=False):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)).to(place.device)
+    at, inputs = place((MEAN[0, 0], MEAN[1, 0]))
+    return u.laplace_variance(net, at, inputs=inputs, noise_variance=place(LOG_VARIANCE[0, 0, :, 0]).exp(),
+                              prior_variance=2.0, layer=net[2] if last_only else None)
+
+
 def passes(*inputs, **named):
     return list(u.mc_dropout(*inputs, **named))
 
@@ -64,6 +74,8 @@ CALLS = {f"uncertainty.{name}": calls for name, calls in {
                               **IGNORED),
     "logit_normal_probabilities": call(u.logit_normal_probabilities, MEAN, LOG_VARIANCE, samples=4,
                                        generator=GENERATOR),
+    "speckle_nll": slope(u.speckle_nll, LOG_VARIANCE, TARGET.square(), looks=4),
+    "laplace_variance": {"": laplace, "of a layer": partial(laplace, last_only=True)},
     "split_head": call(u.split_head, MEAN),
     "reliability": {"equal widths": call(u.reliability, P[0], **IGNORED),
                     "equal counts": call(u.reliability, P[0], LABELS, adaptive=True),
