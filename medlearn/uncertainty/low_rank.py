@@ -57,11 +57,11 @@ def low_rank_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b 
                  generator: Generator, ignore_index: int | None = None) -> Float[Tensor, ""]:
     r"""$-\ln \frac1T \sum_t \prod_v \mathrm{softmax}(z_{tv})_{y_v}$: the likelihood of whole label maps.
 
-    Shapes: labels `(B, *S)`; a scalar, the mean over images; `mean_logits`, `factors`, `log_variance`, `samples` and `generator` as `low_rank_logits`,
-    which draws the logits. Units: nats an image, not a voxel: the draws are averaged *after* the product over voxels,
-    so that a draw is only as good as its whole map. Without a
-    factor and a variance it is the sum of the cross-entropies. The mean likelihood is unbiased, minus its logarithm is
-    too large on average. Memory grows with T. Voxels labelled `ignore_index` count for nothing; of no image it is 0.
+    Shapes: labels `(B, *S)`; a scalar, the mean over images; `mean_logits`, `factors`, `log_variance`, `samples` and
+    `generator` as `low_rank_logits`, which draws the logits. Units: nats an image, not a voxel: the draws are averaged
+    *after* the product over voxels, so that a draw is only as good as its whole map. Without a factor and a variance it
+    is the sum of the cross-entropies. The mean likelihood is unbiased, minus its logarithm is too large on average.
+    Memory grows with T. Voxels labelled `ignore_index` count for nothing; of no image it is 0.
     Errors: as `cross_entropy` and `low_rank_logits`.
     Source: Monteiro et al. 2020, arXiv:2006.06015. Chapter 15.
 
