@@ -64,9 +64,6 @@ _TIED = dict(uncertainty=torch.tensor([0.2, 1.0, 1.0, 1.0, 0.1]), error=torch.te
 _HUNDRED = dict(uncertainty=torch.arange(100.0), error=torch.arange(100.0) / 100)
 
 
-_ALIKE = _maps(1, 2, 4, 5, seed=10).expand(6, -1, -1, -1).clone()
-_SURE = (_maps(5, 2, 4, 5, seed=11) > 0.5).float()
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Cases
 
@@ -104,13 +101,12 @@ _ERROR_LEFT = (
 _VOLUME_SPREAD = (
     Case("six draws", dict(p=_maps(6, 1, 4, 5, seed=12)),
          "Two parts: the mean over the draws of the dice's variance, and the variance of the expected volume."),
-    Case("all draws alike", dict(p=_ALIKE), "Then each voxel's own die is left: the root of the sum of p (1 - p)."),
-    Case("draws that are sure", dict(p=_SURE), "Then only the volumes of the draws differ, and no die is thrown."),
     Case("several patients", dict(p=_maps(4, 3, 4, 5, seed=13)),
          "Each patient has a spread of their own: the result is (B,)."),
     Case("volumes", dict(p=_maps(4, 2, 4, 5, 3, seed=14)), "Sum over all axes of space, however many."),
     Case("one draw", dict(p=_maps(1, 2, 4, 5, seed=15)),
          "With one draw nothing differs between draws: 0 for that part, and not NaN. Divide by T."),
+    Case("nothing anywhere", dict(p=torch.zeros(3, 2, 4, 5)), "A volume that is surely 0 does not scatter: 0, not NaN."),
 )
 
 CHECKS = (

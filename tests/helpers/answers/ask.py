@@ -269,7 +269,7 @@ def a_voxel_at_a_time_between_draws(p):
 
 
 @wrong("ask.volume_spread", at="several patients")
-def all_patients_in_one(p):
+def all_patients_in_one_pot(p):
     return sum(_parts(p.flatten(1)[:, None])).sqrt()
 
 
@@ -279,6 +279,12 @@ def two_axes_of_space_alone(p):
 
 
 @wrong("ask.volume_spread", at="one draw")
-def a_sample_variance(p):
-    """Right for many draws, and NaN for one; with few it is caught before."""
-    return sum(_parts(p)).sqrt() if len(p) > 1 else p.flatten(2).sum(2).var(0)
+def a_sample_variance_put_right_afterwards(p):
+    own, _ = _parts(p)
+    return own.sqrt() * torch.nan if len(p) == 1 else sum(_parts(p)).sqrt()
+
+
+@wrong("ask.volume_spread", at="nothing anywhere")
+def in_shares_of_the_volume_and_back(p):
+    mean = p.flatten(2).sum(2).mean(0)
+    return sum(_parts(p)).sqrt() / mean * mean
