@@ -1,4 +1,4 @@
-r"""Chapter 15, When to ask a person: how far members agree, the error left, a threshold that keeps a promise."""
+r"""Chapter 15, When to ask a person: how far members agree, the error left, how far a volume scatters."""
 from __future__ import annotations
 
 import torch
@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from medlearn.checks.engine import Case, Check
-from medlearn.uncertainty import false_negative_threshold, referral
+from medlearn.uncertainty import referral
 
 
 def agreement(masks: Bool[Tensor, "m b *s"]) -> Float[Tensor, "b"]:
@@ -32,9 +32,12 @@ def error_left(uncertainty: Float[Tensor, "*m n"], error: Float[Tensor, "*m n"],
     return torch.stack(left).reshape(error.shape[:-1])
 
 
-def fnr_threshold(probabilities: Float[Tensor, "n *s"], masks: Bool[Tensor, "n *s"], alpha: float) -> float:
-    r"""The largest threshold whose expected share of missed lesion stays below `alpha`. Chapter 15."""
-    return false_negative_threshold(probabilities, masks, alpha=alpha)
+def volume_spread(p: Float[Tensor, "t b *s"]) -> Float[Tensor, "b"]:
+    r"""$\sqrt{\langle \sum_v p_v (1 - p_v) \rangle + \mathrm{Var} \sum_v p_v}$ over the draws. Chapter 15."""
+    flat = p.flatten(2).double()
+    means = flat.sum(2)
+    variance = (flat * (1 - flat)).sum(2).mean(0) + (means - means.mean(0)).square().mean(0)
+    return variance.sqrt().to(p.dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -60,22 +63,6 @@ _ONE_FOUND[0, :, 1, 1:3] = True
 _TIED = dict(uncertainty=torch.tensor([0.2, 1.0, 1.0, 1.0, 0.1]), error=torch.tensor([0.1, 0.9, 0.5, 0.2, 0.3]))
 _HUNDRED = dict(uncertainty=torch.arange(100.0), error=torch.arange(100.0) / 100)
 
-
-def _patients(n: int, *space: int, seed: int) -> dict[str, Tensor]:
-    """Probabilities (n, *S) and masks that they know something about."""
-    p = _maps(n, *space, seed=seed)
-    return dict(probabilities=p, masks=torch.rand(p.shape, generator=_generator(seed + 1)) < p)
-
-
-_UNEQUAL = _patients(9, 4, 5, seed=11)
-_UNEQUAL["masks"][:6] &= torch.arange(20).reshape(4, 5) < 3     # six small lesions, three large ones
-_MIXED = _patients(12, 4, 5, seed=13)
-_MIXED["masks"][::3] = False
-_SURE_OF_ALL = dict(probabilities=torch.full((9, 3, 4), 0.5), masks=torch.zeros(9, 3, 4, dtype=torch.bool))
-_EDGE = dict(probabilities=torch.tensor([0.2, 0.4, 0.6, 0.8]).expand(9, 1, 4).clone(),
-             masks=torch.ones(9, 1, 4, dtype=torch.bool))
-_COARSE = _patients(20, 4, 5, seed=15)
-_COARSE["probabilities"] = (4 * _COARSE["probabilities"]).round() / 4
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Cases
@@ -111,26 +98,19 @@ _ERROR_LEFT = (
          "Without a patient there is no error: 0, not NaN."),
 )
 
-_FNR_THRESHOLD = (
-    Case("nine patients", dict(**_patients(9, 4, 5, seed=10), alpha=0.3),
-         "The largest t with (sum of the missed shares + 1) / (n + 1) <= alpha. What has p >= t is marked."),
-    Case("large and small lesions", dict(**_UNEQUAL, alpha=0.25),
-         "Each patient's missed share counts alike: divide by the patient's own lesion before you sum."),
-    Case("a volume", dict(**_patients(12, 3, 4, 3, seed=12), alpha=0.2), "Any number of axes of space."),
-    Case("patients without a lesion", dict(**_MIXED, alpha=0.25),
-         "In a patient without a lesion nothing can be missed: a share of 0, not NaN. The patient counts in n."),
-    Case("equal probabilities", dict(**_COARSE, alpha=0.2),
-         "A voxel of exactly t is marked. Many voxels may share a probability."),
-    Case("just within", dict(**_EDGE, alpha=0.325),
-         "A sum that meets the budget exactly keeps the promise; so it is <=, with a thought for rounding."),
-    Case("too few patients", dict(**_patients(5, 4, 5, seed=14), alpha=0.1),
-         "If even missing nothing does not keep the promise, t is 0: everything is marked."),
-    Case("nothing to find", dict(**_SURE_OF_ALL, alpha=0.2),
-         "If the promise is kept with nothing marked, the largest t is infinity."),
+_VOLUME_SPREAD = (
+    Case("six draws", dict(p=_maps(6, 1, 4, 5, seed=12)),
+         "Two parts: the mean over the draws of the dice's variance, and the variance of the expected volume."),
+    Case("several patients", dict(p=_maps(4, 3, 4, 5, seed=13)),
+         "Each patient has a spread of their own: the result is (B,)."),
+    Case("volumes", dict(p=_maps(4, 2, 4, 5, 3, seed=14)), "Sum over all axes of space, however many."),
+    Case("one draw", dict(p=_maps(1, 2, 4, 5, seed=15)),
+         "With one draw nothing differs between draws: 0 for that part, and not NaN. Divide by T."),
+    Case("nothing anywhere", dict(p=torch.zeros(3, 2, 4, 5)), "A volume that is surely 0 does not scatter: 0, not NaN."),
 )
 
 CHECKS = (
     Check("ask.agreement", agreement, _AGREEMENT),
     Check("ask.error_left", error_left, _ERROR_LEFT),
-    Check("ask.fnr_threshold", fnr_threshold, _FNR_THRESHOLD),
+    Check("ask.volume_spread", volume_spread, _VOLUME_SPREAD),
 )

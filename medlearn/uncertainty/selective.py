@@ -45,6 +45,19 @@ class RiskCoverage:
         """
         return (self.risk - self.best_risk).mean().item()
 
+    @property
+    def augrc(self) -> float:
+        r"""$\int_0^1 c\,\mathrm{risk}(c)\,dc$: the error that is answered, of all cases, averaged over the coverage.
+
+        Each error counts by the share of cases that are more uncertain than it, equal ones and itself by half; in the
+        area under the curve those of the surest cases count many times over. Half the mean error if the uncertainty
+        knows nothing. Of errors that are 0 or 1, with their mean e, it is $(1 - A)\,e\,(1 - e) + e^2 / 2$ with the
+        AUROC A of finding them.
+        Source: Traub et al. 2024, arXiv:2407.01032.
+        """
+        answered = self.risk * self.coverage
+        return (answered.mean() - answered[-1] / (2 * len(answered))).item()
+
 
 def risk_coverage(uncertainty: Float[Tensor, "n"], error: Float[Tensor, "n"]) -> RiskCoverage:
     r"""$\mathrm{risk}_i = \frac1i \sum_{j \le i} e_j$ with the cases in the order of their uncertainty.

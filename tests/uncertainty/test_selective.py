@@ -59,6 +59,37 @@ def test_the_order_of_the_cases_does_not_matter(seed):
         assert torch.equal(referral(uncertainty, fraction)[order], referral(uncertainty[order], fraction))
 
 
+@quick
+@given(seeds)
+def test_the_area_of_answered_errors_is_a_count_of_pairs(seed):
+    """Of each error the share of cases that are more uncertain; equal ones, and itself, by half."""
+    uncertainty, error = cases(seed, levels=4)
+    u, e = uncertainty.numpy(), error.numpy()
+    by_pairs = np.mean([[e[j] * ((u[j] < u[i]) + (u[j] == u[i]) / 2) for j in range(len(e))] for i in range(len(e))])
+    assert risk_coverage(uncertainty, error).augrc == pytest.approx(by_pairs, rel=1e-12)
+
+
+@quick
+@given(seeds, st.integers(1, 11))
+def test_of_right_and_wrong_the_area_follows_from_the_auroc(seed, wrong):
+    """Traub et al. 2024, arXiv:2407.01032: (1 - AUROC) acc (1 - acc) + (1 - acc)^2 / 2."""
+    uncertainty, _ = cases(seed, n=12, levels=5)
+    error = (torch.arange(12) < wrong).double()
+    u = uncertainty.numpy()
+    auroc = np.mean([(a > b) + (a == b) / 2 for a in u[:wrong] for b in u[wrong:]])
+    rate = wrong / 12
+    expected = (1 - auroc) * rate * (1 - rate) + rate**2 / 2
+    assert risk_coverage(uncertainty, error).augrc == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_sure_error_costs_the_usual_area_many_times_and_this_one_once():
+    error = torch.zeros(100).index_fill_(0, torch.tensor([0]), 1)
+    sure, unsure = torch.arange(100.0), torch.arange(100.0, 0, -1)
+    first, last = risk_coverage(sure, error), risk_coverage(unsure, error)
+    assert first.aurc / last.aurc > 500 and first.augrc / last.augrc == pytest.approx(199)
+    assert risk_coverage(torch.zeros(100), error).augrc == pytest.approx(0.01 / 2)
+
+
 def test_the_best_the_useless_and_the_worst():
     error = torch.tensor([0.0, 0.0, 0.0, 1.0])
     assert risk_coverage(error, error).excess_aurc == 0

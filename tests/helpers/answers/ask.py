@@ -203,122 +203,88 @@ def none_over_none(uncertainty, error, fraction):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# ask.fnr_threshold
+# ask.volume_spread
 
 
-def _missed(probabilities, masks, t):
-    """The missed share of each patient's lesion, 0 without one."""
-    p, m = probabilities.flatten(1), masks.flatten(1)
-    return ((p < t) & m).sum(1).double() / m.sum(1).clamp_min(1)
+@right("ask.volume_spread")
+def by_second_moments(p):
+    """The mean square of a volume, minus the square of its mean."""
+    p = p.flatten(2)
+    means, dice = p.sum(2), (p - p.square()).sum(2)
+    return ((dice + means.square()).mean(0) - means.mean(0).square()).clamp_min(0).sqrt()
 
 
-def _largest(candidates, keeps):
-    return max([t for t in candidates if keeps(t)], default=0.0)
+@right("ask.volume_spread")
+def by_the_covariance_of_all_pairs_of_voxels(p):
+    spreads = []
+    for maps in p.flatten(2).unbind(1):
+        middle = maps.mean(0)
+        pairs = maps.T @ maps / len(maps)
+        pairs.diagonal().copy_(middle)                      # a label squared is the label
+        spreads.append((pairs - middle[:, None] * middle).sum().clamp_min(0).sqrt())
+    return torch.stack(spreads)
 
 
-@right("ask.fnr_threshold")
-def every_probability_tried(probabilities, masks, alpha):
-    n = len(masks)
-    keeps = lambda t: _missed(probabilities, masks, t).sum() + 1 <= alpha * (n + 1) + 1e-9
-    return _largest([*probabilities[masks].unique().tolist(), math.inf], keeps)
+def _parts(p):
+    p = p.flatten(2)
+    return (p * (1 - p)).sum(2).mean(0), p.sum(2).var(0, correction=0)
 
 
-@right("ask.fnr_threshold")
-def from_the_top_down(probabilities, masks, alpha):
-    if _missed(probabilities, masks, math.inf).sum() + 1 <= alpha * (len(masks) + 1) + 1e-9:
-        return math.inf
-    for t in probabilities[masks].sort(descending=True).values:
-        if (_missed(probabilities, masks, t).sum() + 1) / (len(masks) + 1) <= alpha + 1e-9:
-            return t
-    return torch.zeros(())
+@wrong("ask.volume_spread", at="six draws")
+def each_voxel_on_its_own(p):
+    middle = p.mean(0).flatten(1)
+    return (middle * (1 - middle)).sum(1).sqrt()
 
 
-def _by_rule(rule):
-    def answer(probabilities, masks, alpha):
-        candidates = [*probabilities[masks].unique().tolist(), math.inf]
-        return _largest(candidates, lambda t: rule(probabilities, masks, alpha, t))
-    return answer
+@wrong("ask.volume_spread", at="six draws")
+def a_variance(p):
+    return sum(_parts(p))
 
 
-def _promise(probabilities, masks, alpha, t):
-    return _missed(probabilities, masks, t).sum() + 1 <= alpha * (len(masks) + 1) + 1e-9
+@wrong("ask.volume_spread", at="six draws")
+def two_spreads_added(p):
+    own, together = _parts(p)
+    return own.sqrt() + together.sqrt()
 
 
-@wrong("ask.fnr_threshold", at="nine patients")
-def without_the_new_patient(probabilities, masks, alpha):
-    return _by_rule(lambda p, m, a, t: _missed(p, m, t).mean() <= a + 1e-9)(probabilities, masks, alpha)
+@wrong("ask.volume_spread", at="six draws")
+def in_shares_of_the_picture(p):
+    return sum(_parts(p)).sqrt() / p[0, 0].numel()
 
 
-@wrong("ask.fnr_threshold", at="nine patients")
-def the_smallest(probabilities, masks, alpha):
-    kept = [t for t in probabilities[masks].unique().tolist() if _promise(probabilities, masks, alpha, t)]
-    return min(kept, default=math.inf if not masks.any() else 0.0)
+@wrong("ask.volume_spread", at="six draws")
+def only_what_differs_between_draws(p):
+    return _parts(p)[1].sqrt()
 
 
-@wrong("ask.fnr_threshold", at="nine patients")
-def on_a_grid(probabilities, masks, alpha):
-    grid = [*torch.linspace(0, 1, 21).tolist(), math.inf]
-    return _largest(grid, lambda t: _promise(probabilities, masks, alpha, t))
+@wrong("ask.volume_spread", at="six draws")
+def only_the_dice(p):
+    return _parts(p)[0].sqrt()
 
 
-@wrong("ask.fnr_threshold", at="nine patients")
-def share_of_false_alarms(probabilities, masks, alpha):
-    return every_probability_tried(probabilities, ~masks, alpha)
+@wrong("ask.volume_spread", at="six draws")
+def a_voxel_at_a_time_between_draws(p):
+    flat = p.flatten(2)
+    return (_parts(p)[0] + flat.var(0, correction=0).sum(1)).sqrt()
 
 
-@wrong("ask.fnr_threshold", at="large and small lesions")
-def all_voxels_in_one_pot(probabilities, masks, alpha):
-    if not masks.any():
-        return math.inf
-    n = len(masks)
-    pooled = lambda t: ((probabilities < t) & masks).sum() / masks.sum()
-    return _by_rule(lambda p, m, a, t: n * pooled(t) + 1 <= a * (n + 1) + 1e-9)(probabilities, masks, alpha)
+@wrong("ask.volume_spread", at="several patients")
+def all_patients_in_one_pot(p):
+    return sum(_parts(p.flatten(1)[:, None])).sqrt()
 
 
-@wrong("ask.fnr_threshold", at="a volume")
-def two_axes_of_space_alone(probabilities, masks, alpha):
-    missed = lambda t: (((probabilities < t) & masks).sum((1, 2)).double() / masks.sum((1, 2)).clamp_min(1)).flatten()
-    keeps = lambda t: missed(t).sum() + 1 <= alpha * (len(missed(t)) + 1) + 1e-9
-    return _largest([*probabilities[masks].unique().tolist(), math.inf], keeps)
+@wrong("ask.volume_spread", at="volumes")
+def two_axes_of_space_alone(p):
+    return sum(_parts(p)).sqrt() if p.ndim == 4 else torch.stack([sum(_parts(one)).sqrt() for one in p.unbind(-1)], 1)
 
 
-@wrong("ask.fnr_threshold", at="patients without a lesion")
-def only_the_ill_count(probabilities, masks, alpha):
-    ill = masks.flatten(1).any(1)
-    return math.inf if not ill.any() else every_probability_tried(probabilities[ill], masks[ill], alpha)
+@wrong("ask.volume_spread", at="one draw")
+def a_sample_variance_put_right_afterwards(p):
+    own, _ = _parts(p)
+    return own.sqrt() * torch.nan if len(p) == 1 else sum(_parts(p)).sqrt()
 
 
-@wrong("ask.fnr_threshold", at="patients without a lesion")
-def none_over_none_missed(probabilities, masks, alpha):
-    if not masks.any():
-        return math.inf
-    p, m = probabilities.flatten(1), masks.flatten(1)
-    missed = lambda t: (((p < t) & m).sum(1) / m.sum(1)).sum()
-    return _largest([*p[m].unique().tolist(), math.inf], lambda t: missed(t) + 1 <= alpha * (len(m) + 1) + 1e-9)
-
-
-@wrong("ask.fnr_threshold", at="equal probabilities")
-def a_voxel_of_t_is_missed(probabilities, masks, alpha):
-    p, m = probabilities.flatten(1), masks.flatten(1)
-    if not len(p[m].unique()) or len(p[m].unique()) == m.sum() or len(p[m].unique()) == 4:
-        return every_probability_tried(probabilities, masks, alpha)
-    missed = lambda t: ((p <= t) & m).sum(1).double() / m.sum(1).clamp_min(1)
-    return _largest(p[m].unique().tolist(), lambda t: missed(t).sum() + 1 <= alpha * (len(m) + 1) + 1e-9)
-
-
-@wrong("ask.fnr_threshold", at="just within")
-def strictly_less(probabilities, masks, alpha):
-    n = len(masks)
-    keeps = lambda t: _missed(probabilities, masks, t).sum() + 1 < alpha * (n + 1) - 1e-9
-    return _largest([*probabilities[masks].unique().tolist(), math.inf], keeps)
-
-
-@wrong("ask.fnr_threshold", at="too few patients")
-def at_least_something_is_not_marked(probabilities, masks, alpha):
-    t = every_probability_tried(probabilities, masks, alpha)
-    return probabilities[masks].min() if t == 0 else t
-
-
-@wrong("ask.fnr_threshold", at="nothing to find")
-def one_is_the_largest(probabilities, masks, alpha):
-    return min(every_probability_tried(probabilities, masks, alpha), 1.0)
+@wrong("ask.volume_spread", at="nothing anywhere")
+def in_shares_of_the_volume_and_back(p):
+    mean = p.flatten(2).sum(2).mean(0)
+    return sum(_parts(p)).sqrt() / mean * mean

@@ -13,6 +13,7 @@ SOME_IGNORED = LABELS.clone()
 SOME_IGNORED[:, 0] = 255
 MEAN, TARGET = normal_numbers(2, 4, 8, 7), normal_numbers(2, 4, 8, 7, seed=2)
 LOG_VARIANCE = 0.3 * normal_numbers(2, 4, 8, 7, seed=1)
+FACTORS = normal_numbers(2, 3, 4, 8, 7, seed=4)
 SHARP = 3 * F.one_hot(LABELS, 4).movedim(-1, 1).float() + 2 * normal_numbers(2, 4, 8, 7, seed=3)
 IMAGE = normal_numbers(2, 1, 16, 12)
 IGNORED = {"labels": SOME_IGNORED, "ignore_index": 255}
@@ -58,7 +59,12 @@ def scaled_from_the_cpu(place):
 
 
 def area(curve):
-    return curve, curve.aurc, curve.excess_aurc
+    return curve, curve.aurc, curve.excess_aurc, curve.augrc
+
+
+def gate_opened(known, further, new):
+    gate = u.shift_gate(known, further)
+    return gate.distance(new), gate.p_values(new)
 
 
 CALLS = {f"uncertainty.{name}": calls for name, calls in {
@@ -76,6 +82,11 @@ CALLS = {f"uncertainty.{name}": calls for name, calls in {
                                        generator=GENERATOR),
     "speckle_nll": slope(u.speckle_nll, LOG_VARIANCE, TARGET.square(), looks=4),
     "laplace_variance": {"": laplace, "of a layer": partial(laplace, last_only=True)},
+    "low_rank_logits": slope(u.low_rank_logits, MEAN, FACTORS, log_variance=LOG_VARIANCE, samples=3,
+                             generator=GENERATOR),
+    "low_rank_nll": slope(u.low_rank_nll, MEAN, factors=FACTORS, log_variance=LOG_VARIANCE, samples=3,
+                          generator=GENERATOR, **IGNORED),
+    "shift_gate": call(gate_opened, normal_numbers(30, 3), normal_numbers(20, 3, seed=1), normal_numbers(5, 3, seed=2)),
     "split_head": call(u.split_head, MEAN),
     "reliability": {"equal widths": call(u.reliability, P[0], **IGNORED),
                     "equal counts": call(u.reliability, P[0], LABELS, adaptive=True),
