@@ -123,5 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--tolerance-mm", type=float, metavar="MM", help="of NSD")
     one.add_argument("--lesion-iou", type=float, default=0.0, help="above which two lesions are a pair (0)")
     one.add_argument("--miss-mm", type=float, metavar="MM", help="the distance of a miss, else infinite")
+    one.add_argument("--patients", metavar="CSV", help="what is known of each patient: a table for each column, too")
+    one.add_argument("--picture", metavar="SCANS", help="draw the worst five on the scans of this folder: worst.png")
     one.add_argument("--out", metavar="FOLDER", help="for summary.csv and summary.json (that of the predictions)")
     return parser
