@@ -199,8 +199,9 @@ class RegionLoss:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         masks = region_masks(labels, self.regions)
-        judged = None if self.ignore_index is None else (labels != self.ignore_index)[:, None].expand_as(masks)
-        return self.loss(logits, masks, where=judged)
+        if self.ignore_index is None:
+            return self.loss(logits, masks)
+        return self.loss(logits, masks, where=(labels != self.ignore_index)[:, None].expand_as(masks))
 
 
 class SliceBySlice(nn.Module):
