@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(command, options)
         return 0 if code == FILES_REFUSED and int(os.environ.get("WORLD_SIZE", 1)) > 1 else code
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         print(f"medlearn {command}: {error}", file=sys.stderr)
         return 2
     except (OSError, RuntimeError, FloatingPointError) as error:
@@ -82,6 +82,10 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from medlearn.cli.evaluating import evaluate
 
         return evaluate(options.pop("predictions"), options.pop("truths"), **options)
+    if command == "download":
+        from medlearn.cli.downloading import download
+
+        return download(options.pop("name"), options.pop("folder"))
     from medlearn.cli.info import info
 
     return info(options.pop("path"))
@@ -123,5 +127,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--tolerance-mm", type=float, metavar="MM", help="of NSD")
     one.add_argument("--lesion-iou", type=float, default=0.0, help="above which two lesions are a pair (0)")
     one.add_argument("--miss-mm", type=float, metavar="MM", help="the distance of a miss, else infinite")
+    one.add_argument("--patients", metavar="CSV", help="what is known of each patient: a table for each column, too")
+    one.add_argument("--picture", metavar="SCANS", help="draw the worst five on the scans of this folder: worst.png")
     one.add_argument("--out", metavar="FOLDER", help="for summary.csv and summary.json (that of the predictions)")
+
+    one = commands.add_parser("download", help="fetch a public cohort", epilog=EXIT_CODES, **form)
+    one.add_argument("name", nargs="?", help="which; without a name all are listed, with their licences")
+    one.add_argument("folder", nargs="?", default=".", help="where to (here)")
     return parser

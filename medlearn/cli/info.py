@@ -10,7 +10,7 @@ import numpy as np
 
 from medlearn.base.grid import Grid
 from medlearn.cli.predicting import scans_in
-from medlearn.data import Case, Report, Volume, check_same_grid, read_folder, read_volume
+from medlearn.data import Case, Report, Volume, check_same_grid, read_channels, read_folder, read_volume
 
 
 def info(path: str | Path) -> int:
@@ -32,6 +32,8 @@ def info(path: str | Path) -> int:
         cases: Sequence[Case] = [*folder.cases, *folder.test]
         print(f"{len(folder.cases)} cases with labels, {len(folder.test)} without\nchannels: "
               f"{', '.join(folder.channels)}\nlabels: {', '.join(folder.labels)}")
+        if folder.regions:
+            print(f"regions: {', '.join(folder.judged)}")
     else:
         cases = scans_in(path)
     report, found = Report(), list[Grid]()
@@ -69,12 +71,10 @@ def described(volume: Volume) -> str:
 
 def _looked_at(case: Case) -> Grid:
     """The grid of a case, when its files are whole, go together and lie on one."""
-    first, *others = (read_volume(path, channels=True) for path in case.images)
+    image = read_channels(case.images)
     if case.label is not None:
-        others.append(read_volume(case.label))
-    for other in others:
-        check_same_grid(first, other)
-    return first.grid
+        check_same_grid(image, read_volume(case.label))
+    return image.grid
 
 
 def _together(grids: Sequence[Grid]) -> Iterator[str]:

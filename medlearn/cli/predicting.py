@@ -6,12 +6,9 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
@@ -20,7 +17,7 @@ from medlearn import runtime
 from medlearn.cli.settings import SliceBySlice
 from medlearn.cli.shards import this_shard
 from medlearn.cli.training import read_run
-from medlearn.data import Case, Report, Volume, check_same_grid, read_folder, read_volume, write_volume
+from medlearn.data import Case, Report, read_folder
 from medlearn.inference import predict_file
 from medlearn.train import load_weights
 
@@ -38,32 +35,72 @@ def predict(run: str | Path, source: str | Path, *, target: str | Path, overlap:
     `overlap`, `batch`, `flips`, `passes` and `probabilities`: as in `predict_volume`. A scan that cannot be predicted
     is reported at the end. Errors: ValueError and FileNotFoundError where there is no run or no scan.
     """
-    settings, facts = read_run(run)
-    cases, shard, target = scans_in(source), this_shard(), Path(target)
+    read_run(run)                                           # refused before anything is said
+    cases, shard = scans_in(source), this_shard()
     mine = shard.of(cases)
-    todo = [case for case in mine if not (target / f"{case.name}.nii.gz").exists()]
+    todo = cases_left(mine, target)
     print(f"{shard}: {len(mine)} of {len(cases)} scans, {len(mine) - len(todo)} are there", flush=True)
     if dry_run:
-        print(*(f"  {case.images[0]} -> {target / case.name}.nii.gz" for case in todo), sep="\n")
+        print(*(f"  {case.images[0]} -> {Path(target) / case.name}.nii.gz" for case in todo), sep="\n")
         return 0
     if not todo:
         return 0
-    device = _device()
-    net: nn.Module = settings.new_net(len(facts["channels"]), classes=len(facts["labels"]))
-    load_weights(net, run).to(device)
-    patch = settings.data.patch
-    if len(patch) == 2:
-        net, patch = SliceBySlice(net), (*patch, 1)
-    generator = None if passes is None else torch.Generator(device).manual_seed(settings.recipe.seed)
-    options: dict[str, Any] = dict(patch=patch, overlap=overlap, batch=batch, flips=tuple(flips), passes=passes,
-                                   generator=generator, probabilities=probabilities, prepare=settings.data.prepare,
-                                   spacing_mm=settings.data.spacing_mm)
-    target.mkdir(parents=True, exist_ok=True)
+    predictor = Predictor(run, target, overlap=overlap, batch=batch, flips=flips, passes=passes,
+                          probabilities=probabilities)
     report = Report()
-    work = partial(_predict_case, net, target=target, channels=len(facts["channels"]), options=options)
-    deque(report.over(_shown(todo), work), maxlen=0)        # all of them, for what they do
+    deque(report.over(_shown(todo), predictor), maxlen=0)   # all of them, for what they do
     print(report)
     return 3 if report.refused else 0
+
+
+class Predictor:
+    r"""The network of a `run`, read once, that writes the labels of one case after another to the folder `target`.
+
+    It is `predict_file` with all that the training knows: the patch, the spacing, the window, the regions. `overlap`,
+    `batch`, `flips`, `passes` and `probabilities`: as in `predict_volume`. It is what each worker of a cluster holds.
+    """
+
+    def __init__(self, run: str | Path, target: str | Path, *, overlap: float = 0.5, batch: int = 1,
+                 flips: Sequence[int] = (), passes: int | None = None, probabilities: bool = False) -> None:
+        settings, facts = read_run(run)
+        regions = facts.get("regions", [])
+        self.target, self.channels, device = Path(target), len(facts["channels"]), _device()
+        net: nn.Module = settings.new_net(self.channels, classes=len(regions) or len(facts["labels"]))
+        load_weights(net, run).to(device)
+        patch = settings.data.patch
+        if len(patch) == 2:
+            net, patch = SliceBySlice(net), (*patch, 1)
+        generator = None if passes is None else torch.Generator(device).manual_seed(settings.recipe.seed)
+        self.net = net
+        self.options: dict[str, Any] = dict(
+            patch=patch, overlap=overlap, batch=batch, flips=tuple(flips), passes=passes, generator=generator,
+            probabilities=probabilities, regions=[region["written"] for region in regions] or None,
+            prepare=settings.data.prepare, spacing_mm=settings.data.spacing_mm)
+        self.target.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, case: Case) -> None:
+        """Writes NAME.nii.gz, and the maps beside it. Errors: as `predict_file`."""
+        first, *others = case.images
+        predict_file(self.net, case.images if others else first, target=answer_of(case, self.target),
+                     channels=self.channels > 1, **self.options)
+
+
+def answer_of(case: Case, target: str | Path) -> Path:
+    r"""The file of a case's labels in the folder `target`.
+
+    >>> answer_of(Case("p1", (Path("p1.nii.gz"),)), "said").name
+    'p1.nii.gz'
+    """
+    return Path(target) / f"{case.name}.nii.gz"
+
+
+def cases_left(cases: Sequence[Case], target: str | Path) -> list[Case]:
+    r"""Those of the `cases` that have no labels in the folder `target` yet.
+
+    >>> [case.name for case in cases_left([Case("p1", (Path("p1.nii.gz"),))], "no/such/folder")]
+    ['p1']
+    """
+    return [case for case in cases if not answer_of(case, target).exists()]
 
 
 def scans_in(source: str | Path) -> list[Case]:
@@ -101,24 +138,6 @@ def _grouped(paths: Iterable[Path]) -> list[Case]:
             raise ValueError(f"{path.parent}: expected one scan for {name}, got {path.name} beside others")
         files[number] = path
     return [Case(name, tuple(files.values())) for name, files in channels.items()]
-
-
-def _predict_case(net: nn.Module, case: Case, *, target: Path, channels: int, options: dict[str, Any]) -> None:
-    out = target / f"{case.name}.nii.gz"
-    if len(case.images) == 1:
-        predict_file(net, case.images[0], target=out, channels=channels > 1, **options)
-        return
-    with TemporaryDirectory() as folder:
-        stacked = Path(folder) / f"{case.name}.nii"
-        write_volume(stacked, _stacked(case))
-        predict_file(net, stacked, target=out, channels=True, **options)
-
-
-def _stacked(case: Case) -> Volume:
-    first, *others = (read_volume(path) for path in case.images)
-    for other in others:
-        check_same_grid(first, other)
-    return first.with_array(np.stack([volume.array for volume in (first, *others)]).astype(np.float32))
 
 
 def _shown(cases: Sequence[Case]) -> Iterator[Case]:

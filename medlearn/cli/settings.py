@@ -2,7 +2,7 @@ r"""All that a training from the command line is told, in one frozen dataclass, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from medlearn.base.validation import check_number, check_whole
-from medlearn.data import Flip, Intensity, Warp, hu_window, standardise
+from medlearn.data import (BiasField, Flip, Intensity, LabelRegion, LowDose, RicianNoise, Speckle, Warp, hu_window,
+                           region_masks, standardise)
 from medlearn.losses import CrossEntropyLoss, DiceCELoss, DiceLoss
 from medlearn.nets import UNet, UNetPlusPlus
 from medlearn.train import Recipe, deep_supervision
@@ -87,6 +88,10 @@ class AugmentSettings:
     r"""Random changes of each patch: `flip` along axes, `rotate_deg`, `scale`, `elastic_mm`, and of `intensity`.
 
     Axis 0 goes from left to right: organs that have a side are not flipped along it.
+    The scanner's own noise comes first, in the units of the file, each as a range to draw from: of MR, `rician` (its
+    share of the image's level) and `bias_field` (the deviation of the coil's logarithm); of ultrasound, `speckle` (its
+    strength, up to 1); of CT, `low_dose` (the fraction of the dose, up to 1), for which `data.spacing_mm` has to be
+    given. As in `RicianNoise`, `BiasField`, `Speckle` and `LowDose`.
 
     >>> AugmentSettings().flip
     ()
@@ -97,6 +102,24 @@ class AugmentSettings:
     scale: tuple[float, float] = (0.85, 1.2)
     elastic_mm: float = 1.0
     intensity: bool = True
+    rician: tuple[float, float] | None = None
+    bias_field: tuple[float, float] | None = None
+    speckle: tuple[float, float] | None = None
+    low_dose: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        self.noise((1.0, 1.0))                              # a range that cannot be is refused when it is given
+
+    def noise(self, spacing_mm: tuple[float, ...] | None) -> list[Any]:
+        """The scanner's, as `medlearn.data.Patches` takes it, for scans of this `spacing_mm`."""
+        made: list[Any] = [kind(between) for kind, between in ((BiasField, self.bias_field), (RicianNoise, self.rician),
+                                                               (Speckle, self.speckle)) if between is not None]
+        if self.low_dose is not None:
+            if spacing_mm is None or spacing_mm[0] != spacing_mm[1]:
+                raise ValueError("low_dose: expected data.spacing_mm with square pixels, whose width the noise of a CT "
+                                 f"depends on, got {spacing_mm}")
+            made.append(LowDose(self.low_dose, spacing_mm[0]))
+        return made
 
     def transforms(self, spacing_mm: tuple[float, ...] | None) -> list[Any]:
         """As `medlearn.data.Augmented` takes them, for patches of this `spacing_mm`."""
@@ -131,6 +154,10 @@ class Settings:
         check_whole("every", self.every, least=1)
         check_whole("validation_patches", self.validation_patches, least=1)
         check_number("data.cache_gb", self.data.cache_gb, above=0)
+        try:
+            self.augment.noise(self.data.spacing_mm)
+        except ValueError as error:
+            raise ValueError(f"augment.{error}") from error
 
     @property
     def cache(self) -> Path:
@@ -138,20 +165,43 @@ class Settings:
         return self.data.cache or self.out / "cache"
 
     def new_net(self, channels: int, *, classes: int) -> nn.Module:
-        """A new network for images of so many `channels`, and so many `classes`."""
+        """A new network for images of so many `channels`, and so many `classes` or regions."""
         options: dict[str, Any] = asdict(self.net)
         kind = {"unet": UNet, "unetpp": UNetPlusPlus}[options.pop("name")]
         if kind is UNetPlusPlus:
             del options["residual"]
         return kind(channels, classes, dim=len(self.data.patch), **options)
 
-    def new_loss(self, ignore_index: int | None) -> Callable[[Any, Any], Tensor]:
-        """Of logits, or of those at several resolutions, and labels, some of them `ignore_index`."""
+    def new_loss(self, ignore_index: int | None, regions: Sequence[LabelRegion] = ()) -> Callable[[Any, Any], Tensor]:
+        """Of logits, or of those at several resolutions, and labels, some of them `ignore_index`; or of `regions`."""
+        if regions:
+            return deep_supervision(RegionLoss(LOSSES[self.loss](), tuple(regions), ignore_index))
         return deep_supervision(LOSSES[self.loss](ignore_index=ignore_index))
 
     def plain(self) -> dict[str, Any]:
         """Every setting by its name on the command line."""
         return dict(_flat(asdict(self), ""))
+
+
+@dataclass(frozen=True)
+class RegionLoss:
+    r"""A `loss` of bool maps as one of labels, which the `regions` make maps of; `ignore_index` counts in none of them.
+
+    >>> import torch
+    >>> of_labels = RegionLoss(CrossEntropyLoss(), (LabelRegion("whole", (1, 2), written=1),))
+    >>> of_labels(torch.zeros(1, 1, 4), torch.tensor([[0, 1, 2, 0]]))        # ln 2
+    tensor(0.6931)
+    """
+
+    loss: Callable[..., Tensor]
+    regions: tuple[LabelRegion, ...]
+    ignore_index: int | None = None
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        masks = region_masks(labels, self.regions)
+        if self.ignore_index is None:
+            return self.loss(logits, masks)
+        return self.loss(logits, masks, where=(labels != self.ignore_index)[:, None].expand_as(masks))
 
 
 class SliceBySlice(nn.Module):

@@ -6,21 +6,22 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from medlearn import __version__, runtime
 from medlearn.base.atomic import written_whole
 from medlearn.cli.settings import FREE, Settings, patient_from
 from medlearn.cli.strict import as_toml, read_strict
-from medlearn.data import ArrayCache, Augmented, Case, Folder, Patches, folds_by_patient, read_folder
-from medlearn.metrics import confusion_counts
+from medlearn.data import ArrayCache, Augmented, Case, Folder, Patches, folds_by_patient, read_folder, region_masks
+from medlearn.metrics import ConfusionCounts, confusion_counts
 from medlearn.train import History, fit
 
 SETTINGS, FACTS, HISTORY = "settings.toml", "run.json", "history.csv"      # beside the checkpoints
@@ -48,7 +49,7 @@ def train(words: Sequence[str], *, processes: int | None = None, dry_run: bool =
         cache = ArrayCache(settings.cache, max_gb=settings.data.cache_gb)
         patches = partial(Patches, folder, patch=settings.data.patch, cache=cache, window=settings.data.window,
                           spacing_mm=settings.data.spacing_mm, foreground=settings.data.foreground)
-        seen = patches(training, per_case=settings.data.per_case)
+        seen = patches(training, per_case=settings.data.per_case, noise=settings.augment.noise(settings.data.spacing_mm))
         judged = patches(held_out) if held_out else None
     validation = None if judged is None else partial(validate, patches=judged, count=settings.validation_patches)
     bad = {**seen.report.refused, **(judged.report.refused if judged else {})}
@@ -56,8 +57,9 @@ def train(words: Sequence[str], *, processes: int | None = None, dry_run: bool =
         print(*(part.report for part in (seen, judged) if part), sep="\n", flush=True)
     spacing = settings.data.spacing_mm and settings.data.spacing_mm[:len(settings.data.patch)]
     samples = Augmented(seen, settings.augment.transforms(spacing))
-    history = fit(net, samples, loss=settings.new_loss(folder.ignore_index), recipe=settings.recipe,
-                  validation=validation, patience=settings.patience, checkpoint=settings.out, every=settings.every)
+    history = fit(net, samples, loss=settings.new_loss(folder.ignore_index, folder.regions),
+                  recipe=settings.recipe, validation=validation, patience=settings.patience, checkpoint=settings.out,
+                  every=settings.every)
     if main:
         _write_history(settings.out / HISTORY, history)
         print(f"{len(history.rows)} steps done, in {settings.out}")
@@ -76,7 +78,8 @@ def split(folder: Folder, settings: Settings) -> tuple[list[Case], list[Case]]:
 def validate(net: nn.Module, *, patches: Patches, count: int) -> dict[str, float]:
     r"""Dice of `count` random patches of the held-out cases, as if they were one image: its mean, then each class.
 
-    The same patches each time, so that a curve over the steps is one. A class that is in no patch is left out.
+    The same patches each time, so that a curve over the steps is one. A class that is in no patch is left out. Of a
+    folder with regions it is the Dice of each region.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z (its online evaluation).
     """
     torch.manual_seed(0)                                    # `fit` puts the caller's generators back
@@ -84,16 +87,27 @@ def validate(net: nn.Module, *, patches: Patches, count: int) -> dict[str, float
     counts = None
     for i in range(count):
         image, labels = patches[i % len(patches)]
-        answer = net(image[None].to(device)).argmax(1).cpu()
-        one = confusion_counts(answer, labels[None], classes=patches.folder.classes,
-                               ignore_index=patches.folder.ignore_index)
+        one = _counts(net(image[None].to(device)).cpu(), labels[None], patches.folder)
         counts = one if counts is None else counts + one
     assert counts is not None
-    dice = counts.foreground().dice[0]
-    told = {f"dice_{name}": value for name, value in zip(patches.folder.labels[1:], dice.tolist())}
+    dice = counts.dice[0]
+    told = {f"dice_{name}": value for name, value in zip(patches.folder.judged, dice.tolist())}
     score = {"dice": dice.nanmean().item(), **told}
     tqdm.write("  validation: " + ", ".join(f"{name} {value:.3f}" for name, value in score.items()))
     return score
+
+
+def _counts(logits: Tensor, labels: Tensor, folder: Folder) -> ConfusionCounts:
+    """Of every class but the background, or of every region."""
+    if not folder.regions:
+        return confusion_counts(logits.argmax(1), labels, classes=folder.classes,
+                                ignore_index=folder.ignore_index).foreground()
+    judged = torch.ones_like(labels[:, None], dtype=torch.bool)
+    if folder.ignore_index is not None:
+        judged = (labels != folder.ignore_index)[:, None]
+    said, true = logits > 0, region_masks(labels, folder.regions)
+    return ConfusionCounts(*((part & judged).flatten(2).sum(2)
+                             for part in (said & true, said & ~true, ~said & true, ~said & ~true)))
 
 
 def read_run(run: str | Path) -> tuple[Settings, dict[str, Any]]:
@@ -107,7 +121,7 @@ def read_run(run: str | Path) -> tuple[Settings, dict[str, Any]]:
 def _new_net(settings: Settings, folder: Folder) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(settings.recipe.seed)             # the same in every process
-        return settings.new_net(len(folder.channels), classes=folder.classes)
+        return settings.new_net(len(folder.channels), classes=folder.answers)
 
 
 def _processes(wanted: int | None, environment: Mapping[str, str] | None = None) -> tuple[bool, int]:
@@ -142,7 +156,8 @@ def _plan(settings: Settings, folder: Folder, training: list[Case], held_out: li
     return (f"{as_toml(settings)}\n"
             f"# {count} {'process' if count == 1 else 'processes'} on {device}, {weights:,} weights\n"
             f"# {len(training)} cases to train on, {len(held_out)} held out; channels: {', '.join(folder.channels)}; "
-            f"labels: {', '.join(folder.labels)}")
+            f"{'regions' if folder.regions else 'labels'}: "
+            f"{', '.join(folder.judged if folder.regions else folder.labels)}")
 
 
 def _keep_settings(settings: Settings, folder: Folder, training: list[Case], held_out: list[Case]) -> None:
@@ -156,8 +171,8 @@ def _keep_settings(settings: Settings, folder: Folder, training: list[Case], hel
                 raise ValueError(f"{name}: expected {then[name]!r}, with which the training in {settings.out} was "
                                  f"begun, got {value!r}. Give another out= to begin a new one")
     facts = {"medlearn": __version__, "channels": folder.channels, "labels": folder.labels,
-             "ignore_index": folder.ignore_index, "training": [case.name for case in training],
-             "held_out": [case.name for case in held_out]}
+             "ignore_index": folder.ignore_index, "regions": [asdict(region) for region in folder.regions],
+             "training": [case.name for case in training], "held_out": [case.name for case in held_out]}
     for name, text in {FACTS: json.dumps(facts, indent=2), SETTINGS: as_toml(settings)}.items():
         with written_whole(settings.out / name) as aside:
             aside.write_text(text, encoding="utf-8")

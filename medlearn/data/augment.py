@@ -73,9 +73,14 @@ class Augmented(Dataset):
 
     def __getitem__(self, i: int) -> tuple[Float[Tensor, "c *s"], Int64[Tensor, "*s"]]:
         image, labels = self.samples[i]
-        generator = Generator().manual_seed(int(torch.randint(2 ** 62, ()).item()))
-        image, labels = augment_batch(image[None], labels[None], transforms=self.transforms, generator=generator)
-        return image[0], labels[0]
+        return augmented(image, labels, self.transforms)
+
+
+def augmented(image: Tensor, labels: Tensor, transforms: Sequence[Transform]) -> tuple[Tensor, Tensor]:
+    """One pair after the transforms, whose generator is seeded by torch's own."""
+    generator = Generator().manual_seed(int(torch.randint(2 ** 62, ()).item()))
+    images, maps = augment_batch(image[None], labels[None], transforms=transforms, generator=generator)
+    return images[0], maps[0]
 
 
 # Where things are ----------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-
 from medlearn.base.atomic import written_whole
 from medlearn.base.validation import check_choice, check_whole
 from medlearn.data.files import write_volume
+from medlearn.data.regions import LabelRegion
 from medlearn.data.volumes import Volume, check_same_grid
 
 
@@ -44,7 +44,7 @@ class Folder:
     r"""What a `dataset.json` says: `cases` with labels, `test` cases without, the names of `channels` and `labels`.
 
     `labels[k]` is the name of label k, 0 is the background; `ignore_index` is the label of voxels that nobody judged.
-    `root` is the folder.
+    `regions` are unions of labels, where a network is to be asked for those instead. `root` is the folder.
 
     >>> Folder(Path("."), (), labels=("background", "tumour")).classes
     2
@@ -56,11 +56,22 @@ class Folder:
     channels: tuple[str, ...] = ("image",)
     labels: tuple[str, ...] = ("background", "foreground")
     ignore_index: int | None = None
+    regions: tuple[LabelRegion, ...] = ()
 
     @property
     def classes(self) -> int:
-        """How many classes a network for it has."""
+        """How many labels its files may hold, the background among them."""
         return len(self.labels)
+
+    @property
+    def answers(self) -> int:
+        """How many logits a network gives for each voxel: one a region, or one a class."""
+        return len(self.regions) or self.classes
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The names of what is judged: of the regions, or of the classes without the background."""
+        return tuple(region.name for region in self.regions) or self.labels[1:]
 
 
 def read_folder(root: str | Path, *, patient: Callable[[str], str] | None = None) -> Folder:
@@ -70,11 +81,11 @@ def read_folder(root: str | Path, *, patient: Callable[[str], str] | None = None
     axes where there are channels, listed in `dataset.json`. `root` is the folder; `patient` gives a patient from the
     name of a case, so that scans of one person stay together in `folds_by_patient`. A folder without a case is one.
     It warns of images without a label, and of another number of cases than the file says. Whether files are good shows
-    when they are read.
-    Errors: ValueError for a `dataset.json` that is neither, labels that are not 0, 1, 2, ..., and labels that stand for
-    several (nnU-Net's regions); FileNotFoundError where there is none.
+    when they are read. Where a name stands for several labels, as `"whole tumour": [1, 2, 3]`, all names are `regions`;
+    then label k has the name of the region that is label k alone, or else none but its number.
+    Errors: ValueError for a `dataset.json` that is neither, labels that are not 0, 1, 2, ..., and regions without a
+    `regions_class_order`, a number for each; FileNotFoundError where there is none.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9.
-
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as root:
@@ -188,12 +199,13 @@ def folds_by_patient(cases: Sequence[Case], folds: int = 5, *, seed: int = 0) ->
 
 def _read_nnunet(root: Path, told: Mapping[str, Any]) -> Folder:
     path, ending = root / "dataset.json", told.get("file_ending", ".nii.gz")
-    values = dict(told["labels"])
-    if regions := [name for name, value in values.items() if not isinstance(value, int)]:
-        raise ValueError(f"{path}: expected one number for each label, got several for {', '.join(regions)}: regions "
-                         "overlap, and are not read")
-    ignore_index = values.pop("ignore", None)
-    labels = _names({value: name for name, value in values.items()}, path)
+    values = {name: _numbers(name, value, path) for name, value in told["labels"].items()}
+    ignored = values.pop("ignore", None)
+    ignore_index = None if ignored is None else ignored[0]
+    regions = _regions(values, told, path)
+    alone = {numbers[0]: name for name, numbers in values.items() if len(numbers) == 1}
+    known = sorted({number for numbers in values.values() for number in numbers})
+    labels = _names({k: alone.get(k, f"label {k}") for k in known}, path)
     channels = _names({int(key): name for key, name in told["channel_names"].items()}, path)
 
     def images(part: str, name: str) -> tuple[Path, ...]:
@@ -201,13 +213,13 @@ def _read_nnunet(root: Path, told: Mapping[str, Any]) -> Folder:
 
     cases = tuple(Case(name, images("imagesTr", name), root / "labelsTr" / f"{name}{ending}")
                   for name in _stems(root / "labelsTr", ending))
-    known = {case.name for case in cases}
+    labelled = {case.name for case in cases}
     first = f"_0000{ending}"
-    if unlabelled := [name for name in _stems(root / "imagesTr", first) if name not in known]:
+    if unlabelled := [name for name in _stems(root / "imagesTr", first) if name not in labelled]:
         warnings.warn(f"{root}: {len(unlabelled)} images have no label and are left out: {', '.join(unlabelled[:5])}",
                       stacklevel=3)
     test = tuple(Case(name, images("imagesTs", name)) for name in _stems(root / "imagesTs", first))
-    return Folder(root, cases, test, channels, labels, ignore_index)
+    return Folder(root, cases, test, channels, labels, ignore_index, regions)
 
 
 def _read_decathlon(root: Path, told: Mapping[str, Any]) -> Folder:
@@ -222,6 +234,25 @@ def _read_decathlon(root: Path, told: Mapping[str, Any]) -> Folder:
     return Folder(root, tuple(case(one["image"], one["label"]) for one in told["training"]),
                   tuple(case(one["image"] if isinstance(one, dict) else one) for one in told.get("test", [])),
                   channels, labels)
+
+
+def _numbers(name: str, value: Any, path: Path) -> tuple[int, ...]:
+    """The labels that a name stands for."""
+    numbers = tuple(value) if isinstance(value, list) else (value,)
+    if not numbers or not all(type(number) is int for number in numbers):
+        raise ValueError(f"{path}: expected a whole number, or several, for the label {name}, got {value!r}")
+    return numbers
+
+
+def _regions(values: Mapping[str, tuple[int, ...]], told: Mapping[str, Any], path: Path) -> tuple[LabelRegion, ...]:
+    if all(len(numbers) == 1 for numbers in values.values()):
+        return ()
+    asked = {name: numbers for name, numbers in values.items() if set(numbers) != {0}}
+    order = told.get("regions_class_order")
+    if not isinstance(order, list) or len(order) != len(asked):
+        raise ValueError(f"{path}: expected a regions_class_order with a number for each of {', '.join(asked)}, got "
+                         f"{order!r}")
+    return tuple(LabelRegion(name, numbers, k) for (name, numbers), k in zip(asked.items(), order))
 
 
 def _names(by_number: Mapping[int, str], path: Path) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medlearn.base.validation import as_tensor, check_number, check_whole
+from medlearn.data.augment import Transform, augmented
 from medlearn.data.cache import ArrayCache, Entry, key_of
-from medlearn.data.files import Report, read_volume
+from medlearn.data.files import Report, read_channels, read_volume
 from medlearn.data.folder import Case, Folder
 from medlearn.data.resampling import resample, resample_labels, respaced_grid
 from medlearn.data.volumes import Volume, check_same_grid, to_ras
@@ -33,7 +34,8 @@ class Patches(Dataset):
     Shapes: `patches[i]` is an image `(C, *patch)` in float32 and labels `(*patch)` in int64; a `patch` of two numbers
     is an axial slice of a volume. What lies beyond a scan is its lowest value, and background.
     Units: `patch` in voxels; images are standardised with the mean and the standard deviation of their whole scan, or seen through a `window`
-    (HU), or left as they are, for physical noise, with `raw`.
+    (HU), or left as they are with `raw`. `noise` are transforms that imitate a scanner, on the patch in the units of
+    its file, before it is standardised or windowed: as in `augment_batch`.
     A share `foreground` of the patches lies around a voxel of a class, each class of the scan being as likely as any
     other; the rest lies anywhere. `len(patches)` is the number of scans times `per_case`.
     Places are drawn from torch's own generator, which `fit` seeds by (seed, number of the sample).
@@ -54,7 +56,8 @@ class Patches(Dataset):
 
     def __init__(self, folder: Folder, cases: Sequence[Case] | None = None, *, patch: Sequence[int],
                  cache: ArrayCache | str | Path, spacing_mm: Sequence[float] | None = None,
-                 foreground: float = 1 / 3, per_case: int = 1, window: Window | None = None, raw: bool = False) -> None:
+                 foreground: float = 1 / 3, per_case: int = 1, window: Window | None = None, raw: bool = False,
+                 noise: Sequence[Transform] = ()) -> None:
         if len(patch) not in (2, 3):
             raise ValueError(f"patch: expected 2 or 3 numbers of voxels, got {tuple(patch)}")
         self.patch = tuple(check_whole(f"patch[{i}]", n, least=1) for i, n in enumerate(patch))
@@ -63,7 +66,7 @@ class Patches(Dataset):
         self.window = None if window is None else as_window(window)
         if raw and window is not None:
             raise ValueError("raw, window: expected one of them, got both")
-        self.raw, self.folder = raw, folder
+        self.raw, self.folder, self.noise = raw, folder, tuple(noise)
         self.spacing_mm = None if spacing_mm is None else tuple(float(s) for s in spacing_mm)
         self.cache = cache if isinstance(cache, ArrayCache) else ArrayCache(cache)
         self.report = Report()
@@ -85,7 +88,10 @@ class Patches(Dataset):
         start = self._start(entry.arrays["places"], space, patch)
         values = as_tensor("image", _cut(image, start, patch, entry.facts["low"])).to(torch.float32)
         target = as_tensor("labels", _cut(labels[None], start, patch, [0])[0]).long()
-        return self._shown(values, entry).reshape(len(image), *self.patch), target.reshape(self.patch)
+        values, target = values.reshape(len(image), *self.patch), target.reshape(self.patch)
+        if self.noise:
+            values, target = augmented(values, target, self.noise)
+        return self._shown(values, entry), target
 
     def _shown(self, values: Tensor, entry: Entry) -> Tensor:
         if self.raw:
@@ -141,15 +147,11 @@ def _read_case(case: Case, folder: Folder, spacing_mm: Sequence[float] | None) -
 
 
 def _image(case: Case, folder: Folder) -> Volume:
-    """All channels of a case, from one file or one each, on one grid."""
-    volumes = [read_volume(path, channels=True) for path in case.images]
-    for other in volumes[1:]:
-        check_same_grid(volumes[0], other)
-    array = volumes[0].array if len(volumes) == 1 else np.concatenate([volume.array for volume in volumes])
-    if len(array) != len(folder.channels):
-        raise ValueError(f"{volumes[0].name}: expected {len(folder.channels)} channels, {', '.join(folder.channels)}, "
-                         f"got {len(array)}")
-    return Volume(array, volumes[0].grid, volumes[0].stored)
+    image = read_channels(case.images)
+    if len(image.array) != len(folder.channels):
+        raise ValueError(f"{image.name}: expected {len(folder.channels)} channels, {', '.join(folder.channels)}, "
+                         f"got {len(image.array)}")
+    return image
 
 
 def _whole_labels(label: Volume, folder: Folder) -> Volume:

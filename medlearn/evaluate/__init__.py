@@ -3,6 +3,8 @@ from medlearn.evaluate.bootstrap import bootstrap_interval
 from medlearn.evaluate.folders import evaluate_folders
 from medlearn.evaluate.picture import show_worst
 from medlearn.evaluate.scores import METRICS, score_volume
+from medlearn.evaluate.subgroups import Subgroups, read_patients, subgroups, write_subgroups
 from medlearn.evaluate.table import Evaluation, Row
 
-__all__ = ["METRICS", "Evaluation", "Row", "bootstrap_interval", "evaluate_folders", "score_volume", "show_worst"]
+__all__ = ["METRICS", "Evaluation", "Row", "Subgroups", "bootstrap_interval", "evaluate_folders", "read_patients",
+           "score_volume", "show_worst", "subgroups", "write_subgroups"]

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medlearn.base.validation import Number, check_number
-from medlearn.data import Volume, read_volume
+from medlearn.data import LabelRegion, Volume, read_volume
 from medlearn.evaluate.scores import Scores, score_volume
 from medlearn.evaluate.table import Evaluation, Row
 
@@ -18,12 +19,13 @@ NO_FILE = "no such file"
 def evaluate_folders(predictions: str | Path, targets: str | Path, *, labels: Sequence[str],
                      patient: Callable[[str], str] | None = None, tolerance_mm: Number | None = None,
                      lesion_iou: Number = 0.0, miss_mm: Number | None = None,
-                     ignore_index: int | None = None) -> Evaluation:
+                     ignore_index: int | None = None, regions: Sequence[LabelRegion] = ()) -> Evaluation:
     r"""`score_volume` of every case in a folder of truths: the files of the two folders that have one name.
 
     `predictions` and `targets` are folders of NIfTI or NRRD files; `labels[k]` names label k, 0 is the background, as
     in a `Folder`. `patient` gives a patient from the name of a case, so that intervals know whose scans belong
-    together. `tolerance_mm`, `lesion_iou`, `miss_mm` and `ignore_index`: as in `score_volume`.
+    together. `tolerance_mm`, `lesion_iou`, `miss_mm` and `ignore_index`: as in `score_volume`. With `regions`, which
+    may overlap, those are judged in place of the classes, each as one against the rest: label k is the k-th of them.
     A case without a prediction, or with one that cannot be used, is in the table as an answer that found nothing, and
     named under `missing`. (nnU-Net's evaluation leaves it out of its means without a word.) A truth that cannot be used
     is named under `unread`. What stands beside a prediction under its name and a dot, as its maps do, is no case.
@@ -50,8 +52,13 @@ def evaluate_folders(predictions: str | Path, targets: str | Path, *, labels: Se
     check_number("lesion_iou", lesion_iou, least=0, below=1)
 
     def score(prediction: Volume, target: Volume) -> dict[int, Scores]:
-        return score_volume(prediction, target, classes=len(labels), tolerance_mm=tolerance_mm, lesion_iou=lesion_iou,
-                            miss_mm=miss_mm, ignore_index=ignore_index)
+        asked: dict[str, Any] = dict(tolerance_mm=tolerance_mm, lesion_iou=lesion_iou, miss_mm=miss_mm, ignore_index=ignore_index)
+        if not regions:
+            return score_volume(prediction, target, classes=len(labels), **asked)
+        for volume in (prediction, target):
+            _check_labels(volume, len(labels), ignore_index if volume is target else None)
+        return {k: score_volume(_within(prediction, region, ignore_index), _within(target, region, ignore_index),
+                                classes=2, **asked)[1] for k, region in enumerate(regions, start=1)}
 
     said, true = (_cases(Path(folder)) for folder in (predictions, targets))
     rows: list[Row] = []
@@ -76,8 +83,22 @@ def evaluate_folders(predictions: str | Path, targets: str | Path, *, labels: Se
         whose = case if patient is None else patient(case)
         rows += [Row(case, whose, label, found, reference, prediction) for label, found in scores.items()]
     extra = tuple(name for name in said if not any(name == case or name.startswith(f"{case}.") for case in true))
-    return Evaluation(tuple(labels), tuple(rows), missing, unread, extra,
+    judged = (labels[0], *(region.name for region in regions)) if regions else tuple(labels)
+    return Evaluation(judged, tuple(rows), missing, unread, extra,
                       None if miss_mm is None else float(miss_mm))
+
+
+def _check_labels(volume: Volume, classes: int, ignore_index: int | None) -> None:
+    odd = set(np.unique(volume.array).tolist()) - {*range(classes), ignore_index}
+    if odd:
+        raise ValueError(f"{volume.name}: expected labels of 0..{classes - 1}, got {min(odd):g}")
+
+
+def _within(volume: Volume, region: LabelRegion, ignore_index: int | None) -> Volume:
+    """1 in a region, 0 elsewhere; what nobody judged stays as it is."""
+    inside = np.isin(volume.array, region.labels).astype(np.int64)
+    return volume.with_array(inside if ignore_index is None else np.where(volume.array == ignore_index, ignore_index,
+                                                                           inside))
 
 
 def _cases(folder: Path) -> dict[str, Path]:

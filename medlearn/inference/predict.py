@@ -15,8 +15,8 @@ from torch import Generator, Tensor, nn
 from medlearn.base.grid import Spacing
 from medlearn.base.modes import in_evaluation
 from medlearn.base.validation import Number, check_whole, kind_of
-from medlearn.data import (Volume, read_volume, resample, resample_labels, respaced_grid, standardise, to_ras,
-                           write_volume)
+from medlearn.data import (Volume, read_channels, read_volume, resample, resample_labels, respaced_grid, standardise,
+                           to_ras, write_volume)
 from medlearn.inference.windows import Answers, Place, blended_planes
 from medlearn.uncertainty import Ensemble, class_entropy, mc_dropout
 
@@ -51,11 +51,11 @@ class Prediction:
 def predict_volume(net: nn.Module, volume: Volume, *, patch: int | Sequence[int] = PATCH, overlap: Number = 0.5,
                    batch: int = 1, flips: Sequence[int] = (), passes: int | None = None,
                    generator: Generator | None = None, probabilities: bool = False,
-                   dtype: torch.dtype = torch.float32) -> Prediction:
+                   regions: Sequence[int] | None = None, dtype: torch.dtype = torch.float32) -> Prediction:
     r"""$\arg\max_k$ of the blended logits of windows, of a volume of any size, decided plane by plane.
 
     Shapes: `volume (*S)` or `(C, *S)`; `net` takes windows `(B, C, *P)` and gives logits `(B, K, *P)`, two classes or
-    more; `patch` is P, one number or one for each axis, and should be that of the training. It runs where its weights
+    more, or one region or more; `patch` is P, one number or one for each axis, and should be that of the training. It runs where its weights
     are, in evaluation, in `batch` windows at a time; no more than `patch` planes of logits are held, in `dtype`, unless
     `probabilities` are asked for. `overlap` and `dtype`: as in `blended_planes`. Units: the volume as the network was
     trained on it, standardised for one.
@@ -63,6 +63,9 @@ def predict_volume(net: nn.Module, volume: Volume, *, patch: int | Sequence[int]
     axis from left to right, where classes have a side.
     Several answers give `aleatoric` and `epistemic` maps, and the labels are those of the mean probabilities: an
     `Ensemble`, or `passes` of `mc_dropout` with a `generator`. Each member needs a ring of its own.
+    `regions` is for a network of regions that overlap, a sigmoid each: the number that each is written as, in their
+    order. Then a voxel has the number of the last one that is more likely there than not, or 0; the probabilities are
+    each region's own, and the uncertainty is the sum of theirs.
     A volume without a voxel gives labels without one.
     Errors: TypeError and ValueError for arguments that do not go together, as `blended_planes` and `mc_dropout`.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
@@ -79,7 +82,7 @@ def predict_volume(net: nn.Module, volume: Volume, *, patch: int | Sequence[int]
     each = [patch] * volume.grid.dim if isinstance(patch, int) else patch
     device = next((weight.device for weight in net.parameters()), torch.device("cpu"))
     image = torch.from_numpy(np.require(volume.array, np.float32, ["C", "W"]))      # a copy only where it must be one
-    taken = _Taken(volume.grid.shape, probabilities)
+    taken = _Taken(volume.grid.shape, probabilities, regions)
     with torch.no_grad(), in_evaluation(net):
         for place, logits in blended_planes(answers, image if volume.has_channels else image[None], patch=each,
                                             overlap=overlap, batch=batch, dtype=dtype, device=device):
@@ -87,12 +90,13 @@ def predict_volume(net: nn.Module, volume: Volume, *, patch: int | Sequence[int]
     return taken.on(volume)
 
 
-def predict_file(net: nn.Module, source: str | Path, *, target: str | Path, spacing_mm: Spacing | None = None,
-                 prepare: Callable[[Tensor], Tensor] = standardise, channels: bool = False, **options: Any) -> None:
+def predict_file(net: nn.Module, source: str | Path | Sequence[str | Path], *, target: str | Path,
+                 spacing_mm: Spacing | None = None, prepare: Callable[[Tensor], Tensor] = standardise,
+                 channels: bool = False, **options: Any) -> None:
     r"""Reads a scan, predicts it, and writes the labels on its own grid: what a folder, or a cluster, is a loop over.
 
-    `source` is a file or a DICOM folder, as `read_volume` takes it with `channels`; `target` a NIfTI file, written
-    whole or not at all, in the source's orientation. Maps that were asked for stand beside it, as
+    `source` is a file or a DICOM folder, as `read_volume` takes it with `channels`, or a row of files, one a channel,
+    as `read_channels` does; `target` a NIfTI file, written whole or not at all, in the (first) source's orientation. Maps that were asked for stand beside it, as
     `NAME.epistemic.nii.gz` does; the labels come last, so where they are the rest is too. The `net` sees the scan in RAS,
     at `spacing_mm` where given, after `prepare`, which takes and gives `(1, C, *S)`. `options` are those of
     `predict_volume`.
@@ -109,7 +113,7 @@ def predict_file(net: nn.Module, source: str | Path, *, target: str | Path, spac
     ...     read_volume(f"{folder}/labels.nii.gz").grid.orientation
     'LAS'
     """
-    scan = read_volume(source, channels=channels)
+    scan = read_volume(source, channels=channels) if isinstance(source, (str, Path)) else read_channels(source)
     seen = to_ras(scan)
     if spacing_mm is not None:
         seen = resample(seen, respaced_grid(seen.grid, spacing_mm))
@@ -127,26 +131,45 @@ def predict_file(net: nn.Module, source: str | Path, *, target: str | Path, spac
 class _Taken:
     """Planes of logits as they come, decided at once; the maps begin with the first."""
 
-    def __init__(self, shape: tuple[int, ...], probabilities: bool):
+    def __init__(self, shape: tuple[int, ...], probabilities: bool, regions: Sequence[int] | None):
         self.shape, self.with_probabilities = shape, probabilities
-        self.labels = np.zeros(shape, np.uint8)
+        self.regions = None if regions is None else [check_whole("regions", number, least=1) for number in regions]
+        self.labels = np.zeros(shape, np.uint16 if max(self.regions or [0]) > 255 else np.uint8)
         self.maps: dict[str, np.ndarray] = {}
 
     def add(self, place: Place, logits: Float[Tensor, "m k *plane"]) -> None:
         members, classes = logits.shape[:2]
+        self._check(classes)
         if classes > 256 and self.labels.dtype == np.uint8:
             self.labels = self.labels.astype(np.uint16)
         answer = logits[0]
         if members > 1 or self.with_probabilities:
-            p = logits.softmax(dim=1)
+            p = logits.softmax(dim=1) if self.regions is None else logits.sigmoid()
             answer = p.mean(0)
             if self.with_probabilities:
                 self._map("probabilities", (classes, *self.shape))[(slice(None), *place)] = answer.cpu()
             if members > 1:
-                parts = class_entropy(p[:, None])
-                self._map("aleatoric", self.shape)[place] = parts.aleatoric[0].cpu()
-                self._map("epistemic", self.shape)[place] = parts.epistemic[0].cpu()
-        self.labels[place] = answer.max(0).indices.cpu()     # on a CPU twice as fast as argmax
+                # a region is a question of its own, of two classes
+                parts = class_entropy(p[:, None] if self.regions is None else torch.stack([1 - p, p], dim=2))
+                self._map("aleatoric", self.shape)[place] = parts.aleatoric.sum(0).cpu()
+                self._map("epistemic", self.shape)[place] = parts.epistemic.sum(0).cpu()
+            answer = answer if self.regions is None else answer - 0.5
+        self.labels[place] = self._labels(answer).cpu()
+
+    def _labels(self, answer: Tensor) -> Tensor:
+        """The largest of the classes; or the last of the regions that are above 0."""
+        if self.regions is None:
+            return answer.max(0).indices                    # on a CPU twice as fast as argmax
+        labels = torch.zeros(answer.shape[1:], dtype=torch.int64, device=answer.device)
+        for number, there in zip(self.regions, answer > 0):
+            labels[there] = number
+        return labels
+
+    def _check(self, answers: int) -> None:
+        if self.regions is None and answers < 2:
+            raise ValueError("logits: expected two classes or more, or regions= for a network of regions, got one")
+        if self.regions is not None and answers != len(self.regions):
+            raise ValueError(f"regions: expected a number for each of {answers} logits, got {self.regions}")
 
     def on(self, volume: Volume) -> Prediction:
         return Prediction(volume.with_array(self.labels), **{name: volume.with_array(map_)

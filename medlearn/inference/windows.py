@@ -69,7 +69,7 @@ def blended_planes(answers: Answers, image: Float[Tensor, "c *s"], *, patch: Seq
     Units: as the logits. `dtype` is that of the sums: torch.float16 halves the ring, and rounds logits to about a
     thousandth; thousands are more than it holds, which is refused. An image without a voxel has none in its planes.
     Errors: TypeError and ValueError for arguments that do not go together, logits of another shape than the windows',
-    fewer than two classes, another number of members from window to window, NaN or infinite logits.
+    another number of members from window to window, NaN or infinite logits.
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
 
     >>> def answers(windows):
@@ -143,9 +143,9 @@ class _Ring:
         if not isinstance(logits, Tensor):
             raise TypeError(f"answers: expected logits, one tensor, got {kind_of(logits)}")
         check_tensor("logits", logits, dtype="float")
-        if logits.ndim != windows.ndim or logits.shape[1] < 2:
-            raise ValueError(f"logits: expected ({len(windows)}, K, *{tuple(windows.shape[2:])}) with two classes or "
-                             f"more, got shape {tuple(logits.shape)}")
+        if logits.ndim != windows.ndim or logits.shape[1] < 1:
+            raise ValueError(f"logits: expected ({len(windows)}, K, *{tuple(windows.shape[2:])}), K at least 1, got "
+                             f"shape {tuple(logits.shape)}")
         classes = self.sums[0].shape[1] if self.sums else logits.shape[1]
         check_same("logits", logits, like=windows[:, :1].expand(-1, classes, *windows.shape[2:]), whose="the windows")
         if member == len(self.sums):

@@ -20,7 +20,7 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["predict", "--help"], ["evaluate", "--help"],
-                                   ["info", "--help"], ["--version"]], ids=" ".join)
+                                   ["info", "--help"], ["download", "--help"], ["--version"]], ids=" ".join)
 def test_help_loads_nothing_heavy(words):
     done = subprocess.run([sys.executable, "-c", LIGHT, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -53,6 +53,7 @@ def test_an_unknown_setting_ends_with_2_and_the_nearest_one(capsys):
     (OSError("no space left"), 1, "medlearn info: OSError: no space left\n"),
     (RuntimeError("out of memory"), 1, "medlearn info: RuntimeError: out of memory\n"),
     (ValueError("a: expected b"), 2, "medlearn info: a: expected b\n"),
+    (ModuleNotFoundError("pooch is missing"), 2, "medlearn info: pooch is missing\n"),
     (KeyboardInterrupt(), 130, "medlearn info: interrupted\n"),
 ])
 def test_each_way_to_end_has_its_code_and_a_line(monkeypatch, capsys, error, code, said):

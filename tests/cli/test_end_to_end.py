@@ -8,7 +8,7 @@ import sys
 import time
 
 import numpy as np
-from helpers.tiny_folder import LABELS, tiny_folder, words
+from helpers.tiny_folder import KILLED_AT_P05, LABELS, tiny_folder, words
 
 from medlearn.cli import main
 from medlearn.data import check_same_grid, read_volume
@@ -48,11 +48,17 @@ def test_a_cohort_of_files_is_trained_killed_resumed_predicted_in_parts_and_judg
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [*range(1, steps + 1)] and float(rows[-1]["dice"]) > 0
 
+    predict = ["predict", str(run), str(data), str(answers)]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    # p05 is the part of the second, which dies of it
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_P05, *predict], capture_output=True, text=True,
+                          env={**ENVIRONMENT, "RANK": "1", "WORLD_SIZE": "2"}, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not list(answers.glob("[!.]*"))
     for rank in "01":
         monkeypatch.setenv("RANK", rank)
-        monkeypatch.setenv("WORLD_SIZE", "2")
-        assert main(["predict", str(run), str(data), str(answers)]) == 0
-        assert len(list(answers.glob("*.nii.gz"))) == int(rank) + 1
+        assert main(predict) == 0
+        assert len(list(answers.glob("[!.]*.nii.gz"))) == int(rank) + 1
     for case in ("p04_scan", "p05_scan"):
         answer = read_volume(answers / f"{case}.nii.gz")
         check_same_grid(answer, read_volume(data / "imagesTs" / f"{case}_0000.nii.gz"))

@@ -42,6 +42,20 @@ def test_names_options_and_a_penalty_are_handed_on(own, capsys):
     assert all(case["metrics"]["1"]["NSD"] is not None for case in told["metric_per_case"])
 
 
+def test_groups_of_patients_and_a_picture_on_request(own, capsys):
+    data = own / "data"
+    (own / "patients.csv").write_text("patient,sex\np00,F\np01,M\np02,F\np03,M\n")
+    assert main(["evaluate", str(data / "labelsTr"), str(data / "labelsTr"), "--patient", r"^(p\d+)", "--out", str(own / "out"),
+                 "--patients", str(own / "patients.csv"), "--picture", str(data / "imagesTr")]) == 0
+    assert "by sex: F (2), M (2)\n" in capsys.readouterr().out
+    with open(own / "out" / "subgroups.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "Dice"]
+    assert [(row["group"], row["name"], row["mean"]) for row in rows] == [
+        (group, name, "1.0") for group in "FM" for name in LABELS[1:]]
+    assert (own / "out" / "worst.png").read_bytes().startswith(b"\x89PNG")
+    assert not [path for path in (own / "out").iterdir() if path.name.startswith(".")]
+
+
 def test_without_names_it_refuses(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers.tiny_folder import words
+from helpers.tiny_folder import KILLED_AT_P05, words
 
 from medlearn.cli import main
 from medlearn.cli.predicting import predict, scans_in
@@ -73,23 +73,9 @@ def test_two_parts_of_an_array_are_the_whole(trained, tmp_path, monkeypatch, cap
     assert names(tmp_path) == ["p04_scan.nii.gz", "p05_scan.nii.gz"]
 
 
-KILLED = """
-import os, signal, sys
-from medlearn.base import atomic
-whole = atomic.os.replace
-def replace(*paths):
-    if "p05" in str(paths[1]):
-        os.kill(os.getpid(), signal.SIGKILL)        # written, and not yet in its place
-    whole(*paths)
-atomic.os.replace = replace
-from medlearn.cli import main
-main(sys.argv[1:])
-"""
-
-
 def test_killed_between_two_files_it_goes_on(trained, tmp_path):
     command = ["predict", str(trained / "run"), str(trained / "data"), str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", KILLED, *command], env={**os.environ, "OMP_NUM_THREADS": "1"},
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_P05, *command], env={**os.environ, "OMP_NUM_THREADS": "1"},
                           capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [path.name for path in tmp_path.glob("[!.]*")] == ["p04_scan.nii.gz"] and len(names(tmp_path)) == 2

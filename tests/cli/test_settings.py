@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from medlearn.cli.settings import DataSettings, NetSettings, Settings, SliceBySlice, patient_from
+from medlearn.cli.settings import DataSettings, NetSettings, RegionLoss, Settings, SliceBySlice, patient_from
 from medlearn.cli.strict import read_strict
-from medlearn.data import Flip, Intensity, Warp, hu_window
+from medlearn.data import BiasField, Flip, Intensity, LabelRegion, LowDose, RicianNoise, Speckle, Warp, hu_window
+from medlearn.losses import DiceCELoss
 from medlearn.nets import UNet, UNetPlusPlus
 
 
@@ -22,6 +23,8 @@ def settings(*words):
     ("recipe.batch_size=0", "recipe.batch_size: expected"),
     ("net.name=vit", "net.name: expected one of unet, unetpp, got 'vit'"), ("every=0", "every: expected"),
     ("data.cache_gb=0", "data.cache_gb: expected"), ("loss=focal", "loss: expected one of dice_ce"),
+    ("augment.rician=[0.2, 0.1]", "augment.share: expected"), ("augment.speckle=[0, 2]", "augment.strength: expected"),
+    ("augment.low_dose=[0.2, 1]", "augment.low_dose: expected data.spacing_mm with square pixels.* got None"),
 ])
 def test_what_cannot_be_is_refused_by_its_name(word, message):
     with pytest.raises(ValueError, match=message):
@@ -57,6 +60,33 @@ def test_transforms_are_those_that_change_something():
     assert kinds("augment.rotate_deg=0", "augment.elastic_mm=0", "augment.scale=[1, 1]",
                  "augment.intensity=false") == []
     assert settings().augment.transforms((1.0, 1.0, 2.0))[0].spacing_mm == (1.0, 1.0, 2.0)
+
+
+def test_the_scanners_noise_comes_in_the_order_of_the_scanner():
+    spacing = (0.8, 0.8, 2.0)
+    told = settings("augment.rician=[0, 0.1]", "augment.bias_field=[0.1, 0.2]", "augment.speckle=[0, 1]",
+                    "augment.low_dose=[0.25, 1]", "data.spacing_mm=[0.8, 0.8, 2]")
+    assert told.augment.noise(spacing) == [BiasField((0.1, 0.2)), RicianNoise((0.0, 0.1)), Speckle((0.0, 1.0)),
+                                           LowDose((0.25, 1.0), 0.8)]
+    assert settings().augment.noise(None) == []
+    assert told == read_strict(Settings, toml_words(told))
+
+
+def toml_words(told):
+    """What is printed is read back."""
+    return [f"{name}={'none' if value is None else list(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in told.plain().items()]
+
+
+def test_the_loss_of_regions_is_that_of_their_maps():
+    regions = (LabelRegion("whole", (1, 2), 1), LabelRegion("core", (2,), 2))
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 2, 6, 6), torch.randint(0, 4, (2, 6, 6))
+    masks, judged = torch.stack([(labels == 1) | (labels == 2), labels == 2], 1), (labels != 3)[:, None].expand(2, 2, 6, 6)
+    loss = settings("loss=dice_ce").new_loss(3, regions)
+    assert loss(logits, labels) == DiceCELoss()(logits, masks, where=judged)
+    assert RegionLoss(DiceCELoss(), regions)(logits, labels) == DiceCELoss()(logits, masks)
+    assert loss((logits, logits[..., 1::2, 1::2]), labels).isfinite()
 
 
 def test_the_whole_scan_is_seen_as_a_patch_is():

@@ -1,7 +1,9 @@
 """What a training leaves, what it refuses, and with how many processes it runs."""
 import csv
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.tiny_folder import LABELS, words
@@ -10,7 +12,7 @@ from medlearn.cli import main
 from medlearn.cli.settings import Settings
 from medlearn.cli.strict import read_strict
 from medlearn.cli.training import _processes, read_run, split, train, validate
-from medlearn.data import Case, Folder, Patches, read_folder
+from medlearn.data import Case, Folder, Patches, read_folder, read_volume
 from medlearn.train.checkpoints import read_checkpoint
 
 
@@ -66,6 +68,33 @@ def test_slices_of_volumes_are_trained_on_and_predicted(trained, tmp_path):
     assert main(["train", *told]) == 0
     assert main(["predict", str(run), str(trained / "data"), str(tmp_path / "said")]) == 0
     assert len(list((tmp_path / "said").glob("*.nii.gz"))) == 2
+
+
+def test_regions_are_trained_on_predicted_and_judged(own, capsys):
+    data, run = own / "data", own / "regions"
+    told = json.loads((data / "dataset.json").read_text())
+    told |= {"labels": {"background": 0, "brain": [1, 2, 3], "inner": [2, 3], "white": 3}, "regions_class_order": [1, 2, 3]}
+    (data / "dataset.json").write_text(json.dumps(told))
+    assert main(["train", *words(data, run, "recipe.steps=60", "data.patch=[16,16,16]", "every=30")]) == 0
+    out = "".join(capsys.readouterr())
+    assert "regions: brain, inner, white" in out and "validation: dice " in out and "dice_inner" in (run / "history.csv").read_text()
+    assert [region["name"] for region in read_run(run)[1]["regions"]] == ["brain", "inner", "white"]
+    assert main(["predict", str(run), str(data), str(own / "said"), "--probabilities"]) == 0
+    labels = read_volume(own / "said" / "p04_scan.nii.gz").array
+    p = read_volume(own / "said" / "p04_scan.probabilities.nii.gz", channels=True).array
+    assert len(p) == 3 and set(np.unique(labels)) <= {0, 1, 2, 3} and labels.any()
+    assert main(["evaluate", str(own / "said"), str(data / "labelsTs")]) == 0
+    table = json.loads((own / "said" / "summary.json").read_text())
+    assert list(table["labels"].values()) == ["background", "brain", "inner", "white"]
+    assert table["mean"]["1"]["Dice"] > 0.5                  # most of a head is brain
+
+
+def test_the_scanners_noise_is_trained_with(trained, tmp_path):
+    told = words(trained / "data", tmp_path / "run", "recipe.steps=1", "augment.rician=[0, 0.1]",
+                 "augment.bias_field=[0, 0.3]")
+    assert main(["train", *told]) == 0
+    assert read_run(tmp_path / "run")[0].augment.rician == (0.0, 0.1)
+    assert main(["train", *told, "augment.rician=none", "recipe.steps=2"]) == 2
 
 
 def test_the_split_is_by_patient():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.scans import scan
-from medlearn.data import Case, folds_by_patient, read_folder, read_volume, write_folder
+from medlearn.data import Case, LabelRegion, folds_by_patient, read_folder, read_volume, write_folder
 
 LABELS = ["background", "plaque", "mass"]
 
@@ -80,8 +80,6 @@ def test_the_label_of_nobody_is_ignored(tmp_path):
 
 
 @pytest.mark.parametrize("changes, says", [
-    ({"labels": {"background": 0, "whole": [1, 2]}},
-     "expected one number for each label, got several for whole: regions"),
     ({"labels": {"background": 0, "plaque": 2}}, r"expected the numbers 0, 1, 2, ..., got \[0, 2\]"),
     ({"labels": None}, "expected an object that names its labels"),
     ({"labels": [0, 1]}, "expected an object that names"),
@@ -159,3 +157,44 @@ def test_patients_are_read_from_names(tmp_path):
     write_folder(tmp_path, made(), channels=["T1", "FLAIR"], labels=LABELS)
     folder = read_folder(tmp_path, patient=lambda name: name[:4])
     assert {case.patient for case in folder.cases} == {"case"}
+
+
+# Regions -------------------------------------------------------------------------------------------------------------
+
+BRATS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
+
+
+def regional(root, labels=BRATS, order=(1, 2, 3)):
+    write_folder(root, made(), channels=["T1", "FLAIR"], labels=LABELS)
+    return rewritten(root, labels=labels, regions_class_order=list(order) if order else None)
+
+
+def test_regions_are_read_as_nnunet_means_them(tmp_path):
+    folder = read_folder(regional(tmp_path))
+    assert folder.regions == (LabelRegion("whole", (1, 2, 3), 1), LabelRegion("core", (2, 3), 2),
+                              LabelRegion("enhancing", (3,), 3))
+    assert folder.classes == 4 and folder.answers == 3 and folder.judged == ("whole", "core", "enhancing")
+    assert folder.labels == ("background", "label 1", "label 2", "enhancing") and folder.ignore_index is None
+
+
+def test_regions_leave_room_for_what_nobody_judged(tmp_path):
+    folder = read_folder(regional(tmp_path, labels=BRATS | {"ignore": 4}, order=(3, 1, 2)))
+    assert folder.ignore_index == 4 and [region.written for region in folder.regions] == [3, 1, 2]
+    assert folder.classes == 4
+
+
+def test_a_row_of_one_number_is_a_label(tmp_path):
+    folder = read_folder(regional(tmp_path, labels={"background": 0, "plaque": [1], "mass": 2}, order=None))
+    assert folder.regions == () and folder.labels == tuple(LABELS) and folder.answers == folder.classes == 3
+
+
+@pytest.mark.parametrize("order", [None, (1, 2)])
+def test_regions_without_an_order_are_refused(tmp_path, order, refused):
+    with refused("dataset.json: expected a regions_class_order with a number for each of whole, core, enhancing"):
+        read_folder(regional(tmp_path, order=order))
+
+
+@pytest.mark.parametrize("value", [[], [1, "2"], "1", 1.5, None])
+def test_a_label_that_is_no_number_is_refused(tmp_path, value, refused):
+    with refused("dataset.json: expected a whole number, or several, for the label whole"):
+        read_folder(regional(tmp_path, labels=BRATS | {"whole": value}))

@@ -7,9 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from helpers.scans import grid, scan
-from medlearn.data import (ArrayCache, Patches, Volume, folds_by_patient, read_folder, read_volume, to_ras,
-                           write_folder,
-                           write_volume)
+from medlearn.data import (ArrayCache, Patches, RicianNoise, Volume, folds_by_patient, read_folder, read_volume,
+                           to_ras, write_folder, write_volume)
 from medlearn.train import Recipe, fit
 
 SHAPE = (20, 18, 16)
@@ -77,6 +76,20 @@ def test_a_patch_larger_than_the_scan_is_filled_up(tmp_path, folder):
     image, labels = Patches(folder, patch=(24, 18, 30), cache=tmp_path / "cache", raw=True)[0]
     assert torch.equal(image[0, 2:22, :, 7:23].flatten().sort().values, torch.arange(np.prod(SHAPE)).float())
     assert (image[0, :2] == 0).all() and (labels[:2] == 0).all() and labels.max() == 2
+
+
+def test_noise_is_put_on_before_a_patch_is_standardised_with_its_whole_scan(tmp_path, folder):
+    """Its seed decides it, and what is seen is the noisy patch with the mean and deviation of the scan without it."""
+    options = dict(patch=(8, 6, 4), cache=tmp_path / "cache")
+    noise = [RicianNoise((0.2, 0.2))]
+    clean, noisy, again = (at_seed(Patches(folder, noise=part, **options), 0, 1) for part in ((), noise, noise))
+    assert torch.equal(noisy[0], again[0]) and torch.equal(clean[1], noisy[1]) and not torch.equal(clean[0], noisy[0])
+    raw = at_seed(Patches(folder, noise=noise, raw=True, **options), 0, 1)[0]
+    whole = torch.from_numpy(to_ras(read_volume(folder.cases[0].images[0])).array.astype(np.float32))
+    assert torch.allclose(noisy[0], (raw - whole.mean()) / whole.std(correction=0), atol=1e-3)
+    assert (raw >= 0).all() and (raw != raw.round()).any()
+    flat = at_seed(Patches(folder, patch=(8, 6), cache=tmp_path / "cache", noise=noise), 0, 1)[0]
+    assert flat.shape == (1, 8, 6)
 
 
 def test_slices_of_volumes_and_pictures(tmp_path, folder):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medlearn.base.grid import Grid
-from medlearn.data import Volume, write_volume
+from medlearn.data import LabelRegion, Volume, write_volume
 from medlearn.evaluate import METRICS, Evaluation, evaluate_folders, show_worst
 
 LABELS = ("background", "plaque", "mass")
@@ -188,3 +188,23 @@ def test_what_is_refused(tmp_path, refused):
         write_volume(tmp_path / f"a{ending}", Volume(np.zeros((2, 2, 2), np.uint8), Grid((2, 2, 2), np.eye(4))))
     with refused("expected one file for a, got a.nii and a.nii.gz"):
         evaluate_folders(tmp_path, tmp_path, labels=LABELS)
+
+
+def test_regions_are_judged_each_for_itself(tmp_path):
+    """As one mask against the rest, by a sum of its own; what nobody judged is in none."""
+    said, true = cohort(tmp_path, cases=2)
+    spoiled = np.asanyarray(nib.load(true / "case_0.nii.gz").dataobj).copy()
+    spoiled[:4, :6] = 3
+    write_volume(true / "case_0.nii.gz", Volume(spoiled, Grid(spoiled.shape, AFFINE)))
+    regions = (LabelRegion("both", (1, 2), 1), LabelRegion("mass", (2,), 2))
+    table = evaluate_folders(said, true, labels=LABELS, regions=regions, ignore_index=3)
+    assert table.labels == ("background", "both", "mass") and len(table.rows) == 4 and not table.missing
+    for row in table.rows:
+        t, p = (np.asanyarray(nib.load(path).dataobj) for path in (row.reference_file, row.prediction_file))
+        judged = t != 3
+        t, p = (np.isin(one, regions[row.label - 1].labels) & judged for one in (t, p))
+        assert row.scores["Dice"] == 2 * (t & p).sum() / (t.sum() + p.sum())
+        assert row.scores["TN"] == (judged & ~t & ~p).sum()
+    write_volume(said / "case_1.nii.gz", Volume(spoiled * 3, Grid(spoiled.shape, AFFINE)))
+    table = evaluate_folders(said, true, labels=LABELS, regions=regions, ignore_index=3)
+    assert "expected labels of 0..2, got 3" in table.missing["case_1"]

@@ -22,9 +22,9 @@ from medlearn.uncertainty import Ensemble, class_entropy
 SHARE = 0.45                    # of MONAI's peak
 
 
-def net(dim=3, seed=0, channels=1, dropout=0.0):
+def net(dim=3, seed=0, channels=1, dropout=0.0, classes=3):
     torch.manual_seed(seed)
-    return UNet(channels, 3, dim=dim, widths=(4, 8), dropout=dropout).eval()
+    return UNet(channels, classes, dim=dim, widths=(4, 8), dropout=dropout).eval()
 
 
 def volume(*shape, channels=0, seed=0):
@@ -222,3 +222,62 @@ def test_the_peak_of_memory_is_a_part_of_monais_at_equal_answers(tmp_path):
         peaks[which] = int(re.findall(r"\d+", run.stdout)[-1])
     np.testing.assert_array_equal(*(np.load(tmp_path / f"{which}.npy") for which in peaks))
     assert peaks["medlearn"] <= SHARE * peaks["monai"], peaks
+
+
+# Regions -------------------------------------------------------------------------------------------------------------
+
+def filters(channels=1, classes=3):
+    """A network whose answers are of either sign."""
+    torch.manual_seed(0)
+    return nn.Conv3d(channels, classes, 3, padding=1, bias=False).eval()
+
+
+def nnunet_labels(p, order):
+    """nnU-Net's convert_probabilities_to_segmentation: each region in its turn, over those before."""
+    labels = np.zeros(p.shape[1:], np.uint8)
+    for one, number in zip(p, order):
+        labels[one > 0.5] = number
+    return labels
+
+
+def test_regions_are_written_as_nnunet_writes_them():
+    model, scan = filters(), volume(14, 9, 12)
+    p = monai(model, scan, (8, 8, 8)).sigmoid().numpy()
+    said = predict_volume(model, scan, patch=8, regions=(1, 3, 2), probabilities=True)
+    np.testing.assert_allclose(said.probabilities.array, p, atol=1e-5)
+    np.testing.assert_array_equal(said.labels.array, nnunet_labels(p, (1, 3, 2)))
+    np.testing.assert_array_equal(predict_volume(model, scan, patch=8, regions=(1, 3, 2)).labels.array,
+                                  said.labels.array)
+    assert len(np.unique(said.labels.array)) == 4
+
+
+def test_one_region_is_enough_and_its_members_are_heard():
+    members = [net(classes=1, seed=seed) for seed in range(3)]
+    scan = volume(14, 9, 12)
+    said = predict_volume(Ensemble.of(members), scan, patch=8, regions=(300,), probabilities=True)
+    p = torch.stack([monai(member, scan, (8, 8, 8)).sigmoid() for member in members])
+    np.testing.assert_array_equal(said.labels.array, 300 * (p.mean(0)[0] > 0.5).numpy())
+    parts = class_entropy(torch.cat([1 - p, p], dim=1)[:, None])
+    np.testing.assert_allclose(said.epistemic.array, parts.epistemic[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(said.aleatoric.array, parts.aleatoric[0].numpy(), atol=1e-5)
+
+
+def test_regions_that_do_not_go_with_the_network_are_refused(refused):
+    with refused("regions: expected a number for each of 3 logits, got .1, 2."):
+        predict_volume(net(), volume(8, 8, 8), patch=8, regions=(1, 2))
+    with refused("regions: expected a whole number, 1 or more"):
+        predict_volume(net(), volume(8, 8, 8), patch=8, regions=(0, 1, 2))
+
+
+def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
+    both = volume(12, 10, 9, channels=2)
+    write_volume(tmp_path / "both.nii.gz", both)
+    for c in range(2):
+        write_volume(tmp_path / f"a_{c:04d}.nii.gz", Volume(both.array[c], both.grid))
+    model = filters(channels=2)
+    predict_file(model, [tmp_path / f"a_{c:04d}.nii.gz" for c in range(2)], target=tmp_path / "a.nii.gz", patch=8)
+    predict_file(model, tmp_path / "both.nii.gz", target=tmp_path / "b.nii.gz", patch=8, channels=True)
+    predict_file(model, [tmp_path / f"a_{c:04d}.nii.gz" for c in (1, 0)], target=tmp_path / "c.nii.gz", patch=8)
+    one, same, other = (read_volume(tmp_path / f"{name}.nii.gz").array for name in "abc")
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()

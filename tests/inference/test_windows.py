@@ -97,7 +97,7 @@ def test_an_image_without_a_voxel():
     (dict(batch=0), "batch: expected"), (dict(dtype=torch.float64), "dtype: expected torch.float32 or torch.float16"),
     (dict(answers=lambda x: []), "answers: expected at least one"),
     (dict(answers=lambda x: ["logits"]), "expected logits, one tensor, got str"),
-    (dict(answers=lambda x: [x]), "two classes or more"),
+    (dict(answers=lambda x: [x[:, :0]]), "K at least 1"),
     (dict(answers=lambda x: [x.expand(-1, 3, -1, -1, -1)[..., 1:]]), "logits: expected shape"),
     (dict(answers=lambda x: [x.expand(-1, 3, -1, -1, -1) * torch.nan]), "logits: expected finite"),
     (dict(answers=lambda x: [x.expand(-1, 3, -1, -1, -1) + 1e6], dtype=torch.float16), "logits: expected finite"),

@@ -14,11 +14,13 @@ NO_TENSORS = set("""
     cli.main export.onnx_difference export.write_onnx
     claims.ClaimError claims.claim claims.claims claims.kinds claims.record checks.Case checks.Check checks.Failure
     checks.Report checks.check checks.examine checks.not_attempted checks.registered data.ArrayCache data.Case
-    data.Entry data.Folder data.LesionSpec data.Patches data.Protocol data.Report data.Stored data.Volume
-    data.check_same_grid data.crop data.folds_by_patient data.pad data.read_folder data.read_volume data.reorient
+    data.Entry data.Folder data.LabelRegion data.LesionSpec data.Patches data.Protocol data.PublicCohort data.Report
+    data.Stored data.Volume data.check_same_grid data.crop data.download data.folds_by_patient data.pad
+    data.read_channels data.read_folder data.read_medmnist data.read_volume data.reorient
     data.resample data.resample_labels data.resized_grid data.respaced_grid data.to_ras data.write_folder
-    data.write_volume evaluate.Evaluation evaluate.Row evaluate.evaluate_folders
-    evaluate.score_volume evaluate.show_worst inference.Prediction inference.gaussian_window inference.window_starts
+    data.write_volume evaluate.Evaluation evaluate.Row evaluate.Subgroups
+    evaluate.evaluate_folders evaluate.read_patients evaluate.score_volume evaluate.show_worst evaluate.subgroups
+    evaluate.write_subgroups inference.Prediction inference.gaussian_window inference.window_starts
     metrics.assd metrics.hausdorff metrics.hausdorff95 metrics.nsd metrics.Detection metrics.PanopticQuality
     metrics.Summary nets.ReceptiveField nets.TransUNetSize nets.analytic_receptive_field nets.effective_kernel
     nets.hdc_distance nets.leaves_holes nets.nested_graph physics.ct.forget_scanner

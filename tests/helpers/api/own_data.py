@@ -45,6 +45,8 @@ CALLS = {
     "data.LowDose": changed(data.LowDose(), HU), "data.Standardise": changed(data.Standardise(), IMAGE),
     "data.augment_batch": changed(data.Flip((0,)), IMAGE), "data.Augmented": augmented,
     "data.hu_window": call(data.hu_window, HU),
+    "data.region_masks": call(data.region_masks, random_labels(3, 2, 12, 10),
+                              regions=[data.LabelRegion("both", (1, 2), 1), data.LabelRegion("core", (2,), 2)]),
     "evaluate.bootstrap_interval": call(evaluate.bootstrap_interval, random_numbers(12), list("aabbccddeeff"),
                                         generator=GENERATOR, draws=50),
     "inference.blended_planes": blended, "inference.predict_volume": predicted, "inference.predict_file": predicted,
