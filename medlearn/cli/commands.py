@@ -82,6 +82,10 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from medlearn.cli.evaluating import evaluate
 
         return evaluate(options.pop("predictions"), options.pop("truths"), **options)
+    if command == "card":
+        from medlearn.cli.card import card
+
+        return card(options.pop("run"), **options)
     from medlearn.cli.info import info
 
     return info(options.pop("path"))
@@ -124,4 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--lesion-iou", type=float, default=0.0, help="above which two lesions are a pair (0)")
     one.add_argument("--miss-mm", type=float, metavar="MM", help="the distance of a miss, else infinite")
     one.add_argument("--out", metavar="FOLDER", help="for summary.csv and summary.json (that of the predictions)")
+
+    one = commands.add_parser("card", help="a model card, from the record of a training", epilog=EXIT_CODES, **form)
+    one.add_argument("run", help="the folder of a training")
+    one.add_argument("--scores", metavar="FILE", help="a summary.json of `medlearn evaluate`")
+    one.add_argument("--out", metavar="FILE", help="where the card goes (card.md in the folder of the training)")
     return parser

@@ -7,6 +7,7 @@ from medlearn.data.cache import ArrayCache, Entry
 from medlearn.data.cohort import BrainCohort, Protocol
 from medlearn.data.files import Report, read_volume, write_volume
 from medlearn.data.folder import Case, Folder, folds_by_patient, read_folder, write_folder
+from medlearn.data.heads import HEADS, load_head
 from medlearn.data.lesions import LESIONS, NO_LESIONS, LesionSpec
 from medlearn.data.patches import Patches
 from medlearn.data.phantoms import Ellipses, cysts, random_ellipses, scatterers, shepp_logan
@@ -17,10 +18,10 @@ from medlearn.data.volumes import Stored, Volume, check_same_grid, crop, pad, re
 from medlearn.data.windows import WINDOWS_HU, hu_window
 
 __all__ = [
-    "LESIONS", "NO_LESIONS", "TISSUES", "WINDOWS_HU", "ArrayCache", "Augmented", "BiasField", "Brain", "BrainCohort",
-    "Case", "Ellipses", "Entry", "Flip", "Folder", "Intensity", "LesionSpec", "LowDose", "Patches", "Protocol",
-    "Report", "RicianNoise", "Scan", "Speckle", "Standardise", "Stored", "Volume", "Warp", "as_samples",
-    "augment_batch", "check_same_grid", "crop", "cysts", "folds_by_patient", "hu_window", "load_mni152", "pad",
-    "random_ellipses", "read_folder", "read_volume", "reorient", "resample", "resample_labels", "resized_grid",
+    "HEADS", "LESIONS", "NO_LESIONS", "TISSUES", "WINDOWS_HU", "ArrayCache", "Augmented", "BiasField", "Brain",
+    "BrainCohort", "Case", "Ellipses", "Entry", "Flip", "Folder", "Intensity", "LesionSpec", "LowDose", "Patches",
+    "Protocol", "Report", "RicianNoise", "Scan", "Speckle", "Standardise", "Stored", "Volume", "Warp", "as_samples",
+    "augment_batch", "check_same_grid", "crop", "cysts", "folds_by_patient", "hu_window", "load_head", "load_mni152",
+    "pad", "random_ellipses", "read_folder", "read_volume", "reorient", "resample", "resample_labels", "resized_grid",
     "respaced_grid", "scatterers", "shepp_logan", "standardise", "to_ras", "write_folder", "write_volume",
 ]
