@@ -64,8 +64,8 @@ def drift_chart(reference: Float[Tensor, "n"], *, patients: int, rate: Number = 
     r"""The chart that rings at a share `rate` of streams of so many `patients` in which nothing has changed.
 
     The limit is found by drawing anew from the `reference`: each time both a reference, for mean and sd, and a stream.
-    So it knows that mean and sd are estimates, and needs no bell curve. Scores that hang together in time are not what
-    it was made for: then it rings too often.
+    So it knows that mean and sd are estimates, and needs no bell curve. The share is as good as the reference: from
+    sixty lopsided scores it is nearly twice what was asked, and where scores hang together in time it is more.
     Shapes: `reference (n,)`. Units: the scores'; `allowance` in standard deviations. `draws` by the `generator`.
     Errors: TypeError for no float tensor or generator; ValueError for fewer than ten scores or scores that are all
     alike, no patient or draw, a rate not between 0 and 1, a negative allowance.
