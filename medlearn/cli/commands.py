@@ -86,6 +86,10 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from medlearn.cli.downloading import download
 
         return download(options.pop("name"), options.pop("folder"))
+    if command == "card":
+        from medlearn.cli.card import card
+
+        return card(options.pop("run"), **options)
     from medlearn.cli.info import info
 
     return info(options.pop("path"))
@@ -134,4 +138,8 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("download", help="fetch a public cohort", epilog=EXIT_CODES, **form)
     one.add_argument("name", nargs="?", help="which; without a name all are listed, with their licences")
     one.add_argument("folder", nargs="?", default=".", help="where to (here)")
+    one = commands.add_parser("card", help="a model card, from the record of a training", epilog=EXIT_CODES, **form)
+    one.add_argument("run", help="the folder of a training")
+    one.add_argument("--scores", metavar="FILE", help="a summary.json of `medlearn evaluate`")
+    one.add_argument("--out", metavar="FILE", help="where the card goes (card.md in the folder of the training)")
     return parser

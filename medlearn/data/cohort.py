@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from medlearn.base.validation import check_whole, kind_of
+from medlearn.base.validation import check_choice, check_number, check_whole, kind_of
 from medlearn.data._ranges import check_range
 from medlearn.data.brain import load_mni152, most_probable, sample
 from medlearn.data.deformation import Deformation, displace
 from medlearn.data.lesions import PLAQUE, Blobs, Drawn, LesionSpec, Room, draw, place
 from medlearn.data.scan import FIELD_OF_VIEW_MM, Scan, check_grid, grid_affine, grid_axes
 from medlearn.physics.mri import LARGEST_BIAS, bias_field, rician_noise, spoiled_gradient_echo
+from medlearn.physics.protocols import MR_PROTOCOLS, REFERENCE_T, MRProtocol, acquire, relaxation_at
 
 TISSUE_PARAMETERS = np.array([         # at 3 tesla, of CSF, grey matter, white matter, plaque and mass
     [1.0, 0.82, 0.70, 0.80, 0.92],                      # proton density
@@ -35,6 +36,7 @@ CHUNK_VOXELS = 2 ** 20      # made at a time, which bounds the memory and stays 
 ROOM_SIZE = {2: 80, 3: 52}  # grid of the places where a lesion may be centred: every 2.6 mm, and every 4 mm
 SHALLOWEST_MM = 2.0         # such a place lies at least this deep in the white matter
 DEPTH_MM = 2                # spacing of the map of depths
+DRAWN = ("tr_ms", "te_ms", "flip_deg", "bias", "noise")         # in this order, for each subject
 LARGEST = {"bias": LARGEST_BIAS, "noise": 100.0}    # with more, nothing but noise is left
 
 
@@ -44,9 +46,12 @@ class Protocol:
 
     `tr_ms`, `te_ms`, `flip_deg` of the spoiled gradient echo; `bias`, the standard deviation of the logarithm of the
     coil's sensitivity; `noise`, the standard deviation in each channel as a share of white matter's signal.
-    Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees; `bias` and `noise` have none.
+    Two are the same for all: `field_t`, the magnet, and `voxel_mm`, the width of the voxels that are measured, or None
+    for those of the grid. `Protocol.of("1.5 T")` is one of `medlearn.physics.MR_PROTOCOLS`.
+    Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees, `field_t` in tesla, `voxel_mm` in mm; `bias` and `noise`
+    have none.
     Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, and as
-    `medlearn.physics.mri`. Chapter 12.
+    `medlearn.physics.mri` and `medlearn.physics.relaxation_at`. Chapters 12 and 19.
 
     >>> scan = BrainCohort(size=64, protocol=Protocol(noise=(0.08, 0.08))).batch([0])
     >>> round(scan.image[0, 0, :8].mean().item(), 2)            # of air: 0.08 sqrt(pi / 2)
@@ -58,12 +63,29 @@ class Protocol:
     flip_deg: tuple[float, float] = (22.0, 35.0)
     bias: tuple[float, float] = (0.0, 0.1)
     noise: tuple[float, float] = (0.005, 0.04)
+    field_t: float = REFERENCE_T
+    voxel_mm: float | None = None
 
     def __post_init__(self):
-        for field in fields(self):
-            check_range(field.name, getattr(self, field.name), most=LARGEST.get(field.name, math.inf))
+        check_number("field_t", self.field_t, least=0.01, most=20, unit="T")
+        if self.voxel_mm is not None:
+            check_number("voxel_mm", self.voxel_mm, above=0, unit="mm")
+        for name in DRAWN:
+            check_range(name, getattr(self, name), most=LARGEST.get(name, math.inf))
         for te, flip in product(self.te_ms, self.flip_deg):
             spoiled_gradient_echo(1.0, t1_ms=1000.0, t2star_ms=50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
+
+    @staticmethod
+    def of(settings: str | MRProtocol) -> Protocol:
+        r"""The scanner with these `settings` and no others, by their name in `MR_PROTOCOLS` or themselves. Chapter 19.
+
+        >>> Protocol.of("1.5 T").field_t, Protocol.of("1.5 T").noise
+        (1.5, (0.04, 0.04))
+        """
+        if not isinstance(settings, MRProtocol):
+            settings = MR_PROTOCOLS[check_choice("settings", settings, list(MR_PROTOCOLS))]
+        drawn = {name: (getattr(settings, name),) * 2 for name in ("tr_ms", "te_ms", "flip_deg", "bias")}
+        return Protocol(noise=(1 / settings.snr,) * 2, field_t=settings.field_t, voxel_mm=settings.voxel_mm, **drawn)
 
 
 @dataclass(frozen=True, init=False)
@@ -136,10 +158,15 @@ class BrainCohort:
         image = _contrast(t1, probability, lesions, signal)[:, None]
         image = image * bias_field((len(subjects), *image.shape[2:]), _float32([s.bias for s in subjects], device),
                                    generator=[s.coil for s in subjects], device=device)
-        image = rician_noise(image, _float32([s.noise for s in subjects], device),
-                             generator=[s.thermal for s in subjects])
+        image = self._measured(image, _float32([s.noise for s in subjects], device), [s.thermal for s in subjects])
         affine = np.array([grid_affine(self.size, self.dim, s.z_mm) for s in subjects]).reshape(-1, 4, 4)
         return Scan(image, tissue, lesions.lesion, lesions.instance, torch.from_numpy(affine).to(device))
+
+    def _measured(self, image: Tensor, noise: Tensor, generators: list[Generator]) -> Tensor:
+        if self.protocol.voxel_mm is None:
+            return rician_noise(image, noise, generator=generators)
+        return acquire(image, noise, voxel_mm=self.protocol.voxel_mm, spacing_mm=FIELD_OF_VIEW_MM / self.size,
+                       generator=generators)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +192,12 @@ class _Subject:
 
         z_mm = anatomy.uniform(*SLICE_MM) if cohort.dim == 2 else None
         deformation = Deformation.draw(anatomy)
-        tr, te, flip, bias, noise = (scanner.uniform(*getattr(cohort.protocol, f.name)) for f in fields(Protocol))
+        tr, te, flip, bias, noise = (scanner.uniform(*getattr(cohort.protocol, name)) for name in DRAWN)
         tissue = torch.from_numpy(TISSUE_PARAMETERS * np.exp(VARIATION * scanner.standard_normal((3, 5))))
         density, t1, t2star = tissue
+        if cohort.protocol.field_t != REFERENCE_T:
+            solid = relaxation_at(t1[1:], t2star[1:], field_t=cohort.protocol.field_t)      # all but CSF
+            t1, t2star = (torch.cat([all_[:1], part]) for all_, part in zip((t1, t2star), solid))
         signal = spoiled_gradient_echo(density, t1_ms=t1, t2star_ms=t2star, tr_ms=tr, te_ms=te, flip_deg=flip).numpy()
         rounding = disease.uniform()
         lesions = place(cohort.lesions, _room(deformation, z_mm, disease), cohort.dim, disease)

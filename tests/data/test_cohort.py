@@ -1,5 +1,5 @@
 """The cohort: a subject depends on its seed and number alone, its labels are exact, and it looks like a real brain."""
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from scipy.ndimage import binary_dilation
 
 from medlearn.data import NO_LESIONS, BrainCohort, LesionSpec, Protocol, Scan, load_mni152, standardise
 from medlearn.data.brain import most_probable, sample
+from medlearn.physics import MR_PROTOCOLS
 
 QUIET = Protocol(bias=(0.0, 0.0), noise=(0.0, 0.0))
 TOUCHING = LesionSpec(touching=0.8)
@@ -322,3 +323,34 @@ def test_a_number_that_is_none_is_refused(refused):
 def test_a_device_that_does_not_exist_is_torchs_to_refuse():
     with pytest.raises(RuntimeError):
         BrainCohort(size=32).batch([0], device="abacus")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Named scanners
+
+@pytest.mark.parametrize("name", list(MR_PROTOCOLS))
+def test_a_named_scanner_changes_the_image_and_nothing_else(name):
+    here, there = (BrainCohort(seed=1, size=64, protocol=Protocol.of(one)).batch(range(3)) for one in ("3 T", name))
+    assert torch.equal(here.tissue, there.tissue) and torch.equal(here.lesion, there.lesion)
+    assert torch.equal(here.image, there.image) == (name == "3 T")
+    assert there.image.min() >= 0 and there.image.isfinite().all()
+
+
+def test_a_weak_magnet_darkens_fluid_and_a_low_flip_lifts_it():
+    quiet = {name: replace(Protocol.of(name), noise=(0.0, 0.0), bias=(0.0, 0.0)) for name in ("3 T", "0.55 T", "low flip")}
+    scans = {name: BrainCohort(seed=0, size=64, lesions=NO_LESIONS, protocol=one).batch(range(4))
+             for name, one in quiet.items()}
+    fluid = {name: scan.image[:, 0][scan.tissue == 1].mean().item() for name, scan in scans.items()}
+    assert fluid["0.55 T"] < fluid["3 T"] < fluid["low flip"]
+
+
+def test_a_scanner_that_nobody_named_is_refused(refused):
+    with refused("settings: expected .* got '7 T'"):
+        Protocol.of("7 T")
+
+
+def test_large_voxels_blur_the_border():
+    sharp, coarse = (BrainCohort(seed=0, size=64, lesions=NO_LESIONS, protocol=replace(QUIET, voxel_mm=width)).batch([0])
+                     for width in (None, 8.0))
+    steps = [scan.image.diff(dim=-1).abs().max() for scan in (sharp, coarse)]
+    assert steps[1] < 0.7 * steps[0]

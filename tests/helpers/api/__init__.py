@@ -11,25 +11,25 @@ for room in (losses, metrics, nets, train, uncertainty, data, own_data, physics,
     CALLS |= {name: calls if isinstance(calls, dict) else {"": calls} for name, calls in room.CALLS.items()}
 
 NO_TENSORS = set("""
-    cli.main export.onnx_difference export.write_onnx
-    claims.ClaimError claims.claim claims.claims claims.kinds claims.record checks.Case checks.Check checks.Failure
-    checks.Report checks.check checks.examine checks.not_attempted checks.registered data.ArrayCache data.Case
-    data.Entry data.Folder data.LabelRegion data.LesionSpec data.Patches data.Protocol data.PublicCohort data.Report
-    data.Stored data.Volume data.check_same_grid data.crop data.download data.folds_by_patient data.pad
-    data.read_channels data.read_folder data.read_medmnist data.read_volume data.reorient
-    data.resample data.resample_labels data.resized_grid data.respaced_grid data.to_ras data.write_folder
-    data.write_volume evaluate.Evaluation evaluate.Row evaluate.Subgroups
-    evaluate.evaluate_folders evaluate.read_patients evaluate.score_volume evaluate.show_worst evaluate.subgroups
-    evaluate.write_subgroups inference.Prediction inference.gaussian_window inference.window_starts
-    metrics.assd metrics.hausdorff metrics.hausdorff95 metrics.nsd metrics.Detection metrics.PanopticQuality
-    metrics.Summary nets.ReceptiveField nets.TransUNetSize nets.analytic_receptive_field nets.effective_kernel
-    nets.hdc_distance nets.leaves_holes nets.nested_graph physics.ct.forget_scanner
-    physics.despeckle.gaussian_kernel physics.projection.pixel_width physics.ultrasound.Pulse runtime.device
-    runtime.precision runtime.scale runtime.set_scale runtime.steps tasks.Region train.History train.Recipe
-    train.Samples viz.Explorer viz.colours_of viz.use_style
+    cli.main export.onnx_difference export.write_onnx claims.ClaimError claims.claim claims.claims claims.kinds
+    claims.record checks.Case checks.Check checks.Failure checks.Report checks.check checks.examine
+    checks.not_attempted checks.registered data.ArrayCache data.Case data.Entry data.Folder data.LabelRegion
+    data.LesionSpec data.Patches data.Protocol data.PublicCohort data.Report data.Stored data.Volume
+    data.check_same_grid data.crop data.download data.folds_by_patient data.pad data.read_channels data.read_folder
+    data.read_medmnist data.read_volume data.reorient data.resample data.resample_labels data.resized_grid
+    data.respaced_grid data.to_ras data.write_folder data.write_volume evaluate.Evaluation evaluate.Row
+    evaluate.Subgroups evaluate.evaluate_folders evaluate.read_patients evaluate.score_volume evaluate.show_worst
+    evaluate.subgroups evaluate.write_subgroups inference.Prediction inference.gaussian_window
+    inference.window_starts data.load_head evaluate.model_card metrics.assd metrics.hausdorff metrics.hausdorff95
+    metrics.nsd metrics.Detection metrics.PanopticQuality metrics.Summary nets.ReceptiveField nets.TransUNetSize
+    nets.analytic_receptive_field nets.effective_kernel nets.hdc_distance nets.leaves_holes nets.nested_graph
+    physics.ct.forget_scanner physics.despeckle.gaussian_kernel physics.projection.pixel_width
+    physics.protocols.CTProtocol physics.protocols.MRProtocol physics.protocols.UltrasoundProtocol
+    physics.ultrasound.Pulse runtime.device runtime.precision runtime.scale runtime.set_scale runtime.steps
+    tasks.Region train.History train.Recipe train.Samples viz.Explorer viz.colours_of viz.use_style
 """.split())
 ANSWERS = set("""
-    losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
+    evaluate.Drift losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
     nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval uncertainty.Reliability
     uncertainty.RiskCoverage uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
 """.split())

@@ -38,6 +38,11 @@ def predicted(place):
     return np.asarray(said.probabilities.array)
 
 
+def drift(place, chart):
+    found = chart.follow(place(random_numbers(30, seed=1)))
+    return found.high, found.low
+
+
 CALLS = {
     "data.Flip": changed(data.Flip((0, 1)), IMAGE, SOLID), "data.Intensity": changed(data.Intensity(), IMAGE, SOLID),
     "data.Warp": changed(data.Warp(), IMAGE, SOLID), "data.BiasField": changed(data.BiasField(), IMAGE, SOLID),
@@ -47,6 +52,9 @@ CALLS = {
     "data.hu_window": call(data.hu_window, HU),
     "data.region_masks": call(data.region_masks, random_labels(3, 2, 12, 10),
                               regions=[data.LabelRegion("both", (1, 2), 1), data.LabelRegion("core", (2,), 2)]),
+    "evaluate.DriftChart": lambda place: drift(place, evaluate.DriftChart(mean=0.5, sd=0.3, allowance=0.5, limit=2.0)),
+    "evaluate.drift_chart": lambda place: drift(place, evaluate.drift_chart(
+        place(random_numbers(20)), patients=10, generator=torch.Generator().manual_seed(0), draws=50)),
     "evaluate.bootstrap_interval": call(evaluate.bootstrap_interval, random_numbers(12), list("aabbccddeeff"),
                                         generator=GENERATOR, draws=50),
     "inference.blended_planes": blended, "inference.predict_volume": predicted, "inference.predict_file": predicted,

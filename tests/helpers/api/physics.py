@@ -1,7 +1,7 @@
 import torch
 
 from helpers.api.places import GENERATOR, OnCpu, call, normal_numbers, random_numbers, slope
-from medlearn.physics import ct, despeckle, mri, noise_power, projection, rician, stabilise, ultrasound
+from medlearn.physics import ct, despeckle, mri, noise_power, projection, protocols, rician, stabilise, ultrasound
 
 HU = 300 * normal_numbers(2, 1, 24, 24)
 BEAM = projection.ParallelBeam(24, range(0, 360, 20), pixel_mm=8.0)
@@ -95,6 +95,13 @@ CALLS = {f"physics.{name}": calls for name, calls in {
     "mri.cartesian_mask": {"each, there": call(mask, torch.tensor([0.4, 0.5]), generator=ONE_EACH)},
     "mri.complex_noise": per_image(mri.complex_noise, COILS, name="sigma", values=[0.1, 0.2], generator=GENERATOR),
     "mri.rician_noise": per_image(mri.rician_noise, AMPLITUDE, name="sigma", values=[0.1, 0.2], generator=ONE_EACH),
+    "protocols.relaxation_at": call(protocols.relaxation_at, 900 + AMPLITUDE, 40 + AMPLITUDE, field_t=1.5),
+    "protocols.acquire": per_image(protocols.acquire, AMPLITUDE, name="voxel_mm", values=[2.0, 3.0], sigma=0.1,
+                                   spacing_mm=1.0, generator=ONE_EACH),
+    "protocols.scan_ct": call(protocols.scan_ct, HU, protocols.CT_PROTOCOLS["quarter dose"], pixel_mm=8.0,
+                              generator=GENERATOR),
+    "protocols.scan_ultrasound": call(protocols.scan_ultrasound, AMPLITUDE,
+                                      protocols.ULTRASOUND_PROTOCOLS["high gain"]),
     "mri.magnitude": call(mri.magnitude, COILS),
     "mri.sum_of_squares": call(mri.sum_of_squares, COILS),
     "rician.rice_logpdf": {"": call(rician.rice_logpdf, M, NU, 0.3),

@@ -1,0 +1,37 @@
+"""The model card of a training, as the command line writes it."""
+from medlearn.cli import main
+
+
+def test_a_card_holds_what_the_record_holds(own, capsys):
+    assert main(["card", str(own / "run")]) == 0
+    text = (own / "run" / "card.md").read_text()
+    assert "in 2 steps" in text and "reads T1 and answers background, csf, grey, white" in text
+    assert "| recipe.learning_rate | 0.01 |" in text and "Trained on: 3 cases" in text
+    assert "has not been evaluated" in text and "A mean Dice of 1" not in text
+    assert "written:" in capsys.readouterr().out
+
+
+def test_scores_come_into_it_and_cases_seen_before_are_named(own, capsys):
+    for cases, judged in (("imagesTs", "labelsTs"), ("imagesTr", "labelsTr")):
+        answers = own / cases
+        assert main(["predict", str(own / "run"), str(own / "data" / cases), str(answers)]) == 0
+        assert main(["evaluate", str(answers), str(own / "data" / judged), "--labels", "background", "csf", "grey",
+                     "white"]) == 0
+        assert main(["card", str(own / "run"), "--scores", str(answers / "summary.json"), "--out",
+                     str(own / f"{cases}.md")]) == 0
+    fresh, seen = ((own / f"{cases}.md").read_text() for cases in ("imagesTs", "imagesTr"))
+    assert "Evaluated on 2 cases, 0 more without an answer" in fresh and "| grey | Dice | 0." in fresh
+    assert "used in training" not in fresh
+    assert "4 of them were used in training" in seen and "p00_scan" in seen
+
+
+def test_what_a_person_may_have_written_is_not_overwritten(own, capsys):
+    (own / "run" / "card.md").write_text("ours")
+    assert main(["card", str(own / "run")]) == 2
+    assert (own / "run" / "card.md").read_text() == "ours"
+    assert "expected a file that is not there yet" in capsys.readouterr().err
+
+
+def test_a_folder_of_no_training_is_refused(own, capsys):
+    assert main(["card", str(own / "data")]) == 2
+    assert "expected the folder of a training" in capsys.readouterr().err
