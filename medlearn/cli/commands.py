@@ -82,6 +82,10 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from medlearn.cli.evaluating import evaluate
 
         return evaluate(options.pop("predictions"), options.pop("truths"), **options)
+    if command == "progress":
+        from medlearn.cli.progress import progress
+
+        return progress(**options)
     from medlearn.cli.info import info
 
     return info(options.pop("path"))
@@ -124,4 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--lesion-iou", type=float, default=0.0, help="above which two lesions are a pair (0)")
     one.add_argument("--miss-mm", type=float, metavar="MM", help="the distance of a miss, else infinite")
     one.add_argument("--out", metavar="FOLDER", help="for summary.csv and summary.json (that of the predictions)")
+
+    one = commands.add_parser("progress", help="which exercises of the book are solved", epilog=EXIT_CODES, **form)
+    one.add_argument("--begin", dest="begun", action="store_true", help="begin to keep it, in a file on this machine")
+    one.add_argument("--export", metavar="FILE", help="write it as a table too: NAME.csv, or a page, NAME.html")
     return parser
