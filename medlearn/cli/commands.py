@@ -82,6 +82,10 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from medlearn.cli.evaluating import evaluate
 
         return evaluate(options.pop("predictions"), options.pop("truths"), **options)
+    if command == "grade":
+        from medlearn.cli.grading import grade_folder
+
+        return grade_folder(options.pop("folder"), options.pop("out"), **options)
     if command == "progress":
         from medlearn.cli.progress import progress
 
@@ -132,4 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("progress", help="which exercises of the book are solved", epilog=EXIT_CODES, **form)
     one.add_argument("--begin", dest="begun", action="store_true", help="begin to keep it, in a file on this machine")
     one.add_argument("--export", metavar="FILE", help="write it as a table too: NAME.csv, or a page, NAME.html")
+
+    one = commands.add_parser("grade", help="a table of many students' notebooks", epilog=EXIT_CODES, **form)
+    one.add_argument("folder", help="of notebooks, each run in a process and a folder of its own")
+    one.add_argument("--out", default="grades.csv", metavar="FILE", help="the table (grades.csv)")
+    one.add_argument("--minutes", type=float, default=10.0, help="after which a notebook is stopped (10)")
     return parser
