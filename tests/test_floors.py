@@ -13,7 +13,7 @@ HOUSE = Path(medlearn.__file__).parent
 # a room may use the rooms of the floors below
 FLOORS = [["base"], ["claims", "runtime", "viz"], ["tasks"],
           ["physics", "losses", "metrics", "nets", "train", "uncertainty"], ["data"],
-          ["inference", "evaluate", "export"], ["checks", "cli"]]
+          ["inference", "evaluate", "export", "practice"], ["checks"], ["cli"]]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 

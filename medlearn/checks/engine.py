@@ -19,6 +19,7 @@ from torch import Tensor
 
 from medlearn.checks.compare import Difference, difference
 from medlearn.checks.describe import describe, describe_pair, first_lines
+from medlearn.checks.progress import note, progress_file
 from medlearn.checks.run import Endless, Exits, can_be_stopped, is_a_stub, isolated, limited, location
 
 LIMIT_S = 30                        # for one case: the slowest reference takes less than a second
@@ -30,7 +31,8 @@ def check(id: str, answer: object) -> None:
     `answer`: the function or class itself, not its result. A wrong answer never raises, whatever it does; one that
     still raises NotImplementedError is called not attempted. One that takes more than 30 s over a case is stopped;
     where that cannot be done, outside of the main thread and on Windows, a warning says so. Its random numbers, what it
-    prints and what it sets (torch's defaults, threads, the folder, replaced functions) stay inside.
+    prints and what it sets (torch's defaults, threads, the folder, replaced functions) stay inside. What was solved is
+    kept on this machine, if `medlearn progress --begin` was said before.
     Errors: ValueError for an unknown id. Chapter: all.
 
     >>> def my_volume(mask, affine):
@@ -38,7 +40,9 @@ def check(id: str, answer: object) -> None:
     >>> check("tasks.volume", my_volume)
     tasks.volume: all 8 cases passed.
     """
-    print(examine(id, answer))
+    report = examine(id, answer)
+    note(report, progress_file())
+    print(report)
 
 
 def examine(id: str, answer: object) -> Report:

@@ -90,6 +90,14 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from medlearn.cli.card import card
 
         return card(options.pop("run"), **options)
+    if command == "grade":
+        from medlearn.cli.grading import grade_folder
+
+        return grade_folder(options.pop("folder"), options.pop("out"), **options)
+    if command == "progress":
+        from medlearn.cli.progress import progress
+
+        return progress(**options)
     from medlearn.cli.info import info
 
     return info(options.pop("path"))
@@ -138,8 +146,18 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("download", help="fetch a public cohort", epilog=EXIT_CODES, **form)
     one.add_argument("name", nargs="?", help="which; without a name all are listed, with their licences")
     one.add_argument("folder", nargs="?", default=".", help="where to (here)")
+
     one = commands.add_parser("card", help="a model card, from the record of a training", epilog=EXIT_CODES, **form)
     one.add_argument("run", help="the folder of a training")
     one.add_argument("--scores", metavar="FILE", help="a summary.json of `medlearn evaluate`")
     one.add_argument("--out", metavar="FILE", help="where the card goes (card.md in the folder of the training)")
+
+    one = commands.add_parser("progress", help="which exercises of the book are solved", epilog=EXIT_CODES, **form)
+    one.add_argument("--begin", dest="begun", action="store_true", help="begin to keep it, in a file on this machine")
+    one.add_argument("--export", metavar="FILE", help="write it as a table too: NAME.csv, or a page, NAME.html")
+
+    one = commands.add_parser("grade", help="a table of many students' notebooks", epilog=EXIT_CODES, **form)
+    one.add_argument("folder", help="of notebooks, each run in a process and a folder of its own")
+    one.add_argument("--out", default="grades.csv", metavar="FILE", help="the table (grades.csv)")
+    one.add_argument("--minutes", type=float, default=10.0, help="after which a notebook is stopped (10)")
     return parser

@@ -71,6 +71,12 @@ def test_a_solution_whose_check_did_not_pass_is_named(said, complaint):
     assert unsolved(notebook) == complaint
 
 
+def test_a_cell_where_the_student_begins_need_not_pass():
+    cell = new_code_cell('check("a.b", f)', outputs=[new_output("stream", text="a.b: 1 of 7 cases passed.\n")])
+    cell.metadata["tags"] = ["starter"]
+    assert unsolved(new_notebook(cells=[cell])) == []
+
+
 def test_the_checks_say_what_the_tools_read():
     """Engine and tools agree on the two sentences."""
     from medlearn.checks import Case, Check, not_attempted

@@ -1,0 +1,161 @@
+r"""Many students' notebooks: each is run in a process of its own, and every check in it is asked anew.
+
+    python -m medlearn.checks.grading NOTEBOOK RESULT.json      what that process does
+
+What a notebook prints counts for nothing: its cells make functions, and the grader puts them to the checks itself.
+That keeps mistakes and tired nights apart from each other. It is no prison: code runs with the rights of whoever
+grades, so unknown people's notebooks belong into a container without a network.
+"""
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from medlearn.base.validation import check_number
+
+COLUMNS = ("notebook", "exercise", "passed", "cases", "solved", "remark", "seconds")
+MAGIC = re.compile(r"(?m)^([ \t]*)[%!].*$")        # Jupyter's own commands, which are left out
+
+
+class Grade(NamedTuple):
+    """A line of the table: of one notebook and exercise, how many cases passed, and the first that did not."""
+
+    notebook: str
+    exercise: str
+    passed: int
+    cases: int
+    solved: bool
+    remark: str
+    seconds: float
+
+
+def grade(folder: str | Path, *, minutes: float = 10.0) -> Iterator[Grade]:
+    r"""The grades of every notebook in a `folder` and below it, one after another, by exercise.
+
+    `minutes`: after which a notebook's process is ended; it then has one line, without an exercise, that says so, and so
+    has one whose process dies or that holds no check. Units: minutes, seconds. A folder without a notebook gives nothing.
+    Errors: FileNotFoundError for no folder, ValueError for minutes that are not above 0. Chapter: all.
+
+    >>> from tempfile import mkdtemp
+    >>> list(grade(mkdtemp()))
+    []
+    """
+    check_number("minutes", minutes, above=0)
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: expected a folder of notebooks, found none")
+    for path in sorted(root.rglob("*.ipynb")):
+        if ".ipynb_checkpoints" not in path.parts:
+            yield from _graded(path, path.relative_to(root).as_posix(), 60 * minutes)
+
+
+def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
+    """One notebook, in a process and an empty folder of its own."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        result = Path(place) / "result.json"
+        (folder := Path(place) / "work").mkdir()
+        environment = {**os.environ, "MPLBACKEND": "agg", "TQDM_DISABLE": "1", "MEDLEARN_PROGRESS": str(folder / "none"),
+                       "MEDLEARN_MARK_CLAIMS": "1"}
+        command = [sys.executable, "-m", "medlearn.checks.grading", str(path.resolve()), str(result)]
+        try:
+            done = subprocess.run(command, cwd=folder, env=environment, timeout=limit_s, capture_output=True, text=True)
+            trouble = "" if done.returncode == 0 else \
+                f"its process ended with {done.returncode}: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}"
+        except subprocess.TimeoutExpired:
+            trouble = f"it had not ended after {limit_s / 60:g} minutes"
+        said = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"exercises": []}
+    seconds = round(time.perf_counter() - start, 1)
+    grades = [Grade(name, *one, seconds) for one in said["exercises"]]
+    if trouble or not grades:
+        grades.append(Grade(name, "", 0, 0, False, trouble or "no check was found in it", seconds))
+    return grades
+
+
+# The process of one notebook -----------------------------------------------------------------------------------------
+
+def judge(notebook: Path) -> Iterator[tuple[str, int, int, bool, str]]:
+    """Run the notebook's cells, then put to each check what its last call names: (id, passed, cases, solved, remark)."""
+    cells = code_cells(notebook)
+    names, first_error = run(cells, notebook.stem)
+    from medlearn.checks import examine, registered
+
+    known = registered()
+    for id, answer in asked(cells).items():
+        if id not in known:
+            continue
+        try:
+            value = eval(compile(answer, "<string>", "eval"), names)
+        except Exception as error:                              # its cell failed, or never gave it a meaning
+            yield id, 0, len(known[id].cases), False, first_error or f"{type(error).__name__}: {error}"
+            continue
+        report = examine(id, value)
+        solved = report.passed == report.total
+        remark = "" if solved else report.failure.case if report.failure else "not attempted"
+        yield id, report.passed, report.total, solved, remark
+
+
+def code_cells(notebook: Path) -> list[str]:
+    """The sources of a notebook's code cells."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [MAGIC.sub(r"\1pass", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+
+
+def run(cells: Sequence[str], name: str) -> tuple[dict[str, Any], str]:
+    """What the cells left, each run whatever became of those before, without its checks; and the first error."""
+    names: dict[str, Any] = {"__name__": "__main__", "display": print}
+    errors = []
+    for number, source in enumerate(cells, start=1):
+        file = f"<ipython-input-{number}-{name}>"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        try:
+            tree = ast.parse(source, file)
+            tree.body = [node for node in tree.body if not _check(node)]
+            exec(compile(tree, file, "exec"), names)
+        except (Exception, SystemExit) as error:
+            errors.append(f"cell {number}: {type(error).__name__}: {error}".splitlines()[0])
+    return names, errors[0] if errors else ""
+
+
+def asked(cells: Sequence[str]) -> dict[str, ast.Expression]:
+    """Of each check's id what its last call in the notebook gives as the answer."""
+    found = {}
+    for source in cells:
+        try:
+            body = ast.parse(source).body
+        except SyntaxError:
+            continue
+        for call in filter(None, map(_check, body)):
+            if len(call.args) == 2 and isinstance(call.args[0], ast.Constant):
+                found[call.args[0].value] = ast.Expression(call.args[1])
+    return found
+
+
+def _check(node: ast.stmt) -> ast.Call | None:
+    """The call, where a line of a cell is `check(id, answer)`."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    is_one = isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")) == "check"
+    return call if is_one else None
+
+
+def main(notebook: str, result: str) -> None:
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        found = []
+        for one in judge(Path(notebook)):
+            found.append(one)                                   # written each time: what ends the process loses one
+            Path(result).write_text(json.dumps({"exercises": found}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,25 @@
+r"""`medlearn grade`: a folder of students' notebooks, each run in a process of its own, as a table."""
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from medlearn.checks.grading import COLUMNS, grade
+
+
+def grade_folder(folder: str | Path, out: str | Path, *, minutes: float = 10.0) -> int:
+    r"""Writes the grades of the notebooks in a `folder` to `out`, a CSV file, line by line as they are known.
+
+    Returned is the exit code. Errors: as `medlearn.checks.grading.grade`; OSError.
+    """
+    solved = count = 0
+    with open(out, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for one in grade(folder, minutes=minutes):
+            writer.writerow([*one[:4], "yes" if one.solved else "no", *one[5:]])
+            file.flush()                            # what ends the grading loses nothing
+            print(f"  {one.notebook}: {one.exercise or '-'}  {one.passed} of {one.cases}  {one.remark}".rstrip(), flush=True)
+            solved, count = solved + one.solved, count + bool(one.exercise)
+    print(f"solved: {solved} of {count} exercises, in {out}")
+    return 0

@@ -1,0 +1,72 @@
+"""Notebooks of many hands: what they print counts for nothing, and one that hangs or dies costs the others nothing."""
+import csv
+import json
+import os
+
+import pytest
+
+from medlearn.checks.grading import asked, code_cells, grade, run
+from medlearn.cli import main
+
+RIGHT = ("import torch\nfrom medlearn import check",
+         "def volume(mask, affine):\n    return (mask.sum() * torch.linalg.det(affine[:3, :3]).abs() / 1000).item()",
+         "check('tasks.volume', volume)")
+
+
+def notebook(folder, name, *cells):
+    path = folder / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": [cell]} for cell in cells]}))
+    return path
+
+
+def test_a_folder_is_graded_notebook_by_notebook(tmp_path, capsys):
+    notebook(tmp_path, "anna", "%pip install nothing\n", *RIGHT)
+    notebook(tmp_path, "group/ben", "from medlearn import check", "def volume(mask, affine):\n    return 0.0",
+             "print('tasks.volume: all 8 cases passed.')\ncheck('tasks.volume', volume)")
+    notebook(tmp_path, "cleo", "from medlearn import check", "def volume(mask, affine):\n    raise NotImplementedError",
+             "1 / 0", "check('tasks.volume', volume)\ncheck('tasks.offsets', later)")
+    notebook(tmp_path, "dana", "x = 1")
+    notebook(tmp_path, "emil", "import os", "os._exit(7)")
+    assert main(["grade", str(tmp_path), "--out", str(tmp_path / "grades.csv"), "--minutes", "5"]) == 0
+    assert "solved: 1 of 4 exercises" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "grades.csv").open()))
+    assert [tuple(row.values())[:6] for row in rows] == [
+        ("anna.ipynb", "tasks.volume", "8", "8", "yes", ""),
+        ("cleo.ipynb", "tasks.volume", "0", "8", "no", "not attempted"),
+        ("cleo.ipynb", "tasks.offsets", "0", rows[2]["cases"], "no", "cell 3: ZeroDivisionError: division by zero"),
+        ("dana.ipynb", "", "0", "0", "no", "no check was found in it"),
+        ("emil.ipynb", "", "0", "0", "no", "its process ended with 7: nothing said"),
+        ("group/ben.ipynb", "tasks.volume", "1", "8", "no", "one voxel of 1 mm")]
+
+
+def test_a_notebook_that_hangs_is_ended(tmp_path):
+    notebook(tmp_path, "hangs", "while True: pass")
+    assert [one.remark for one in grade(tmp_path, minutes=0.05)] == ["it had not ended after 0.05 minutes"]
+
+
+def test_it_runs_in_an_empty_folder_of_its_own_and_keeps_no_progress(tmp_path):
+    trace = tmp_path / "trace.txt"
+    notebook(tmp_path, "writes", f"import os\nopen({str(trace)!r}, 'w').write(os.getcwd() + ' ' + str(os.listdir()))\n"
+             "open('litter', 'w').write('x')")
+    before = os.getcwd()
+    list(grade(tmp_path))
+    folder, _, inside = trace.read_text().rpartition(" ")
+    assert inside == "[]" and os.getcwd() == before and not os.path.exists(folder) and str(tmp_path) not in folder
+
+
+def test_the_last_call_counts_and_a_cell_that_fails_ends_nothing():
+    cells = ["def f(): return 1", "check('a.b', f)", "def g(:", "1 / 0", "def f(): return 2", "medlearn.check('a.b', [f][0])"]
+    names, error = run(cells, "x")
+    assert names["f"]() == 2 and error.startswith("cell 3: SyntaxError")
+    found = asked(cells)
+    assert list(found) == ["a.b"] and eval(compile(found["a.b"], "<string>", "eval"), names)() == 2
+
+
+def test_jupyters_commands_are_left_out(tmp_path):
+    assert code_cells(notebook(tmp_path, "a", "if True:\n    %pip install x\n!ls")) == ["if True:\n    pass\npass"]
+
+
+@pytest.mark.parametrize("folder, options, code", [("nowhere", [], 2), (".", ["--minutes", "0"], 2)])
+def test_what_cannot_be_graded_is_refused(folder, options, code, tmp_path):
+    assert main(["grade", str(tmp_path / folder), "--out", str(tmp_path / "g.csv"), *options]) == code
