@@ -49,7 +49,8 @@ def train(words: Sequence[str], *, processes: int | None = None, dry_run: bool =
         cache = ArrayCache(settings.cache, max_gb=settings.data.cache_gb)
         patches = partial(Patches, folder, patch=settings.data.patch, cache=cache, window=settings.data.window,
                           spacing_mm=settings.data.spacing_mm, foreground=settings.data.foreground)
-        seen = patches(training, per_case=settings.data.per_case, noise=settings.augment.noise(settings.data.spacing_mm))
+        seen = patches(training, per_case=settings.data.per_case,
+                       noise=settings.augment.noise(settings.data.spacing_mm))
         judged = patches(held_out) if held_out else None
     validation = None if judged is None else partial(validate, patches=judged, count=settings.validation_patches)
     bad = {**seen.report.refused, **(judged.report.refused if judged else {})}

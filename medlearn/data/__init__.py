@@ -6,13 +6,13 @@ from medlearn.data.augment import (Augmented, BiasField, Flip, Intensity, LowDos
 from medlearn.data.brain import TISSUES, Brain, load_mni152
 from medlearn.data.cache import ArrayCache, Entry
 from medlearn.data.cohort import BrainCohort, Protocol
-from medlearn.data.download import COHORTS, PublicCohort, download, read_medmnist
 from medlearn.data.files import Report, read_channels, read_volume, write_volume
 from medlearn.data.folder import Case, Folder, folds_by_patient, read_folder, write_folder
 from medlearn.data.heads import HEADS, load_head
 from medlearn.data.lesions import LESIONS, NO_LESIONS, LesionSpec
 from medlearn.data.patches import Patches
 from medlearn.data.phantoms import Ellipses, cysts, random_ellipses, scatterers, shepp_logan
+from medlearn.data.public import COHORTS, PublicCohort, download, read_medmnist
 from medlearn.data.regions import LabelRegion, region_masks
 from medlearn.data.resampling import resample, resample_labels, resized_grid, respaced_grid
 from medlearn.data.samples import as_samples

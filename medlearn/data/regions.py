@@ -13,7 +13,7 @@ from medlearn.base.validation import check_tensor
 
 @dataclass(frozen=True)
 class LabelRegion:
-    r"""A region that a network is asked for: its `name`, the `labels` that lie in it, and the number it is `written` as.
+    r"""A region that a network is asked for: its `name`, the `labels` in it, and the number that it is `written` as.
 
     Where several regions are found in a voxel, the number of the last one stands: the whole comes before its parts.
     Source: nnU-Net's `regions_class_order`, Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.

@@ -3,9 +3,9 @@ from medlearn.evaluate.bootstrap import bootstrap_interval
 from medlearn.evaluate.cards import model_card
 from medlearn.evaluate.drift import Drift, DriftChart, drift_chart
 from medlearn.evaluate.folders import evaluate_folders
+from medlearn.evaluate.groups import Subgroups, read_patients, subgroups, write_subgroups
 from medlearn.evaluate.picture import show_worst
 from medlearn.evaluate.scores import METRICS, score_volume
-from medlearn.evaluate.subgroups import Subgroups, read_patients, subgroups, write_subgroups
 from medlearn.evaluate.table import Evaluation, Row
 
 __all__ = ["METRICS", "Drift", "DriftChart", "Evaluation", "Row", "Subgroups", "bootstrap_interval", "drift_chart",

@@ -52,7 +52,8 @@ def evaluate_folders(predictions: str | Path, targets: str | Path, *, labels: Se
     check_number("lesion_iou", lesion_iou, least=0, below=1)
 
     def score(prediction: Volume, target: Volume) -> dict[int, Scores]:
-        asked: dict[str, Any] = dict(tolerance_mm=tolerance_mm, lesion_iou=lesion_iou, miss_mm=miss_mm, ignore_index=ignore_index)
+        asked: dict[str, Any] = dict(tolerance_mm=tolerance_mm, lesion_iou=lesion_iou, miss_mm=miss_mm,
+                                     ignore_index=ignore_index)
         if not regions:
             return score_volume(prediction, target, classes=len(labels), **asked)
         for volume in (prediction, target):

@@ -37,11 +37,15 @@ if __name__ == "__main__":
 """
 
 
+def not_run(package, why):
+    """Loudly, since nothing else says whether the recipe holds."""
+    warnings.warn(f"the recipe for {package} was NOT run. {why}", stacklevel=2)
+    pytest.skip(f"the recipe for {package} was not run. {why}")
+
+
 def needs(package):
-    """Its recipe is not run without it: loudly, since nothing else says whether the recipe holds."""
     if importlib.util.find_spec(package) is None:
-        warnings.warn(f"the recipe for {package} was NOT run: pip install 'medlearn[{package}]'", stacklevel=2)
-        pytest.skip(f"{package} is not here: its recipe was not run")
+        not_run(package, f"It is missing: pip install 'medlearn[{package}]'")
 
 
 def run(*command):
@@ -50,6 +54,8 @@ def run(*command):
     done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
                                "RAY_USAGE_STATS_ENABLED": "0"})
+    if "The current node timed out during startup" in done.stderr:
+        not_run("ray", "Ray itself did not start within the half minute that it allows itself: the machine is too busy")
     assert done.returncode == 0, done.stderr
     return done.stdout
 

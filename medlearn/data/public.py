@@ -75,7 +75,7 @@ COHORTS = {cohort.name: cohort for cohort in (
 
 
 def download(cohort: str | PublicCohort, folder: str | Path, *, progress: bool = True) -> Path:
-    r"""A public `cohort` in a `folder`, by its name in `COHORTS`: the path of its file, or of the folder in its archive.
+    r"""A public `cohort` in a `folder`, by its name in `COHORTS`: the path of its file, or of its archive's folder.
 
     Its licence and whom to cite are printed before anything is fetched. A connection that breaks is taken up again by
     the next call, where it broke, if the server can; a file with another checksum is thrown away. An archive is
@@ -121,7 +121,8 @@ def read_medmnist(path: str | Path, *, part: str = "train") -> tuple[np.ndarray,
     Source: Yang et al. 2023, doi:10.1038/s41597-022-01721-8.
 
     >>> with TemporaryDirectory() as folder:
-    ...     np.savez(f"{folder}/a.npz", val_images=np.zeros((5, 28, 28), np.uint8), val_labels=np.zeros((5, 1), np.uint8))
+    ...     none = np.zeros((5, 28, 28), np.uint8)
+    ...     np.savez(f"{folder}/a.npz", val_images=none, val_labels=none[:, 0, :1])
     ...     images, labels = read_medmnist(f"{folder}/a.npz", part="val")
     >>> images.shape, labels.shape
     ((5, 1, 28, 28), (5,))
@@ -131,7 +132,8 @@ def read_medmnist(path: str | Path, *, part: str = "train") -> tuple[np.ndarray,
         with np.load(path, allow_pickle=False) as file:     # a pickle could run whatever it says
             images, labels = file[f"{part}_images"], file[f"{part}_labels"]
     except (KeyError, ValueError, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: expected a file of MedMNIST with {part}_images and {part}_labels: {error}") from error
+        raise ValueError(f"{path}: expected a file of MedMNIST with {part}_images and {part}_labels: "
+                         f"{error}") from error
     colour = images.ndim == 4 and images.shape[-1] == 3
     images = np.moveaxis(images, -1, 1) if colour else images[:, None]
     return np.ascontiguousarray(images), labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels

@@ -1,4 +1,4 @@
-r"""The same table for women and men, for each scanner, for the young and the old: a mean may hide who is served badly."""
+r"""The same table for women and men, for each scanner, for young and old: a mean may hide who is served badly."""
 from __future__ import annotations
 
 import csv
@@ -52,7 +52,7 @@ class Subgroups:
 
 
 def read_patients(path: str | Path) -> dict[str, dict[str, str]]:
-    r"""What is known of each patient: a CSV file at `path` whose first column names the patient, with a line of titles.
+    r"""What is known of each patient: a CSV file at `path` with a line of titles, whose first column is the patient.
 
     Empty fields are as they are. A file with titles alone gives no patient.
     Errors: FileNotFoundError; ValueError for no second column, a title twice, a line of another length, a patient twice.
@@ -146,7 +146,8 @@ def _groups(values: dict[str, str]) -> dict[str, str]:
         return {patient: value or UNKNOWN for patient, value in values.items()}
     middle = median(number for number in numbers.values() if number is not None)
     names = f"below {middle:g}", f"{middle:g} or more"
-    return {patient: names[(numbers[patient] or 0.0) >= middle] if patient in numbers else UNKNOWN for patient in values}
+    return {patient: names[(numbers[patient] or 0.0) >= middle] if patient in numbers else UNKNOWN
+            for patient in values}
 
 
 def _number(text: str) -> float | None:
