@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import at_least_float32
-from medlearn.base.random import normal
+from medlearn.base.random import check_generator, normal
 from medlearn.base.validation import check_float, check_shape, check_tensor, check_whole
 from medlearn.uncertainty._inputs import check_log_variance
 
@@ -43,6 +43,7 @@ def low_rank_logits(mean_logits: Float[Tensor, "b k *s"], factors: Float[Tensor,
     check_float("factors", factors)
     check_log_variance(log_variance, like=mean_logits)
     check_whole("samples", samples, least=1)
+    check_generator(generator)
     b, *rest = mean_logits.shape
     rank = factors.shape[1] if factors.ndim > 1 else 0
     check_shape("factors", factors, (b, rank, *rest), because="factors of each logit")
