@@ -117,7 +117,9 @@ def _network(seed: int) -> nn.Module:
 
 
 def _checked(value: Tensor) -> Tensor:
-    check_tensor("loss", value, dtype="float", shape="()")
+    check_tensor("loss", value, dtype="float")
+    if value.ndim:
+        raise ValueError(f"loss: expected one number, got a tensor of shape {tuple(value.shape)}")
     if not value.requires_grad:
         raise ValueError("loss: expected a number with a gradient, got one that is cut off from the network")
     if not value.isfinite():

@@ -4,10 +4,10 @@
 `call(function, *inputs)`; a room may leave out the name of a single variant. A name that takes no tensor stands in
 `NO_TENSORS`, one that others give back in `ANSWERS`.
 """
-from helpers.api import data, export, losses, metrics, nets, own_data, physics, train, uncertainty, viz
+from helpers.api import data, export, losses, metrics, nets, own_data, physics, practice, train, uncertainty, viz
 
 CALLS = {}
-for room in (losses, metrics, nets, train, uncertainty, data, own_data, physics, viz, export):
+for room in (losses, metrics, nets, train, uncertainty, data, own_data, physics, viz, export, practice):
     CALLS |= {name: calls if isinstance(calls, dict) else {"": calls} for name, calls in room.CALLS.items()}
 
 NO_TENSORS = set("""
@@ -22,7 +22,8 @@ NO_TENSORS = set("""
     metrics.assd metrics.hausdorff metrics.hausdorff95 metrics.nsd metrics.Detection metrics.PanopticQuality
     metrics.Summary nets.ReceptiveField nets.TransUNetSize nets.analytic_receptive_field nets.effective_kernel
     nets.hdc_distance nets.leaves_holes nets.nested_graph physics.ct.forget_scanner
-    physics.despeckle.gaussian_kernel physics.projection.pixel_width physics.ultrasound.Pulse runtime.device
+    physics.despeckle.gaussian_kernel physics.projection.pixel_width physics.ultrasound.Pulse practice.Trial
+    practice.clinic practice.said practice.submission practice.trial runtime.device
     runtime.precision runtime.scale runtime.set_scale runtime.steps tasks.Region train.History train.Recipe
     train.Samples viz.Explorer viz.colours_of viz.use_style
 """.split())
@@ -30,4 +31,5 @@ ANSWERS = set("""
     losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
     nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval uncertainty.Reliability
     uncertainty.RiskCoverage uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
+    practice.Study
 """.split())
