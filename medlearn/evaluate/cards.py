@@ -13,6 +13,7 @@ QUESTIONS = {
     "Who is missing": "Which groups of patients were not in the data, or were few: by age, sex, origin, scanner, hospital?",
     "Who is responsible": "Whom does one tell of an error? Who may switch it off?",
 }
+NAMED = 10              # cases, so that the card stays a page; run.json has them all
 SHOWN = ("Dice", "HD95_mm", "NSD", "lesion_F1")
 
 
@@ -47,7 +48,8 @@ def _made(settings: Mapping[str, Any], facts: Mapping[str, Any], steps: int) -> 
     yield from (f"| {name} | {_cell(value)} |" for name, value in settings.items() if not name.startswith("data.cache"))
     yield from ("", "## Whom it has seen", "")
     for title, cases in (("Trained on", facts["training"]), ("Held out for validation", facts["held_out"])):
-        yield f"- {title}: {len(cases)} cases{': ' * bool(cases)}{', '.join(map(str, cases))}"
+        more = f" and {len(cases) - NAMED} more" if len(cases) > NAMED else ""
+        yield f"- {title}: {len(cases)} cases{': ' * bool(cases)}{', '.join(map(str, cases[:NAMED]))}{more}"
     yield ""
 
 

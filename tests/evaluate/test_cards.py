@@ -42,3 +42,8 @@ def test_facts_that_are_not_there_are_refused(refused):
 
 def test_a_bar_in_a_setting_does_not_break_the_table():
     assert "\\|" in model_card({"data.patient": ["a|b"]}, FACTS, steps=1)
+
+
+def test_a_long_list_of_cases_is_cut_and_counted():
+    card = model_card({}, {**FACTS, "training": [f"p{n}" for n in range(30)]}, steps=1)
+    assert "Trained on: 30 cases: p0, " in card and "p9 and 20 more" in card and "p10" not in card
