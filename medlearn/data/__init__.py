@@ -8,7 +8,6 @@ from medlearn.data.cache import ArrayCache, Entry
 from medlearn.data.cohort import BrainCohort, Protocol
 from medlearn.data.files import Report, read_channels, read_volume, write_volume
 from medlearn.data.folder import Case, Folder, folds_by_patient, read_folder, write_folder
-from medlearn.data.heads import HEADS, load_head
 from medlearn.data.lesions import LESIONS, NO_LESIONS, LesionSpec
 from medlearn.data.patches import Patches
 from medlearn.data.phantoms import Ellipses, cysts, random_ellipses, scatterers, shepp_logan
@@ -21,12 +20,12 @@ from medlearn.data.volumes import Stored, Volume, check_same_grid, crop, pad, re
 from medlearn.data.windows import WINDOWS_HU, hu_window
 
 __all__ = [
-    "COHORTS", "HEADS", "LESIONS", "NO_LESIONS", "TISSUES", "WINDOWS_HU", "ArrayCache", "Augmented", "BiasField",
-    "Brain", "BrainCohort", "Case", "Ellipses", "Entry", "Flip", "Folder", "Intensity", "LabelRegion", "LesionSpec",
+    "COHORTS", "LESIONS", "NO_LESIONS", "TISSUES", "WINDOWS_HU", "ArrayCache", "Augmented", "BiasField", "Brain",
+    "BrainCohort", "Case", "Ellipses", "Entry", "Flip", "Folder", "Intensity", "LabelRegion", "LesionSpec",
     "LowDose", "Patches", "Protocol", "PublicCohort", "Report", "RicianNoise", "Scan", "Speckle", "Standardise",
     "Stored", "Volume", "Warp", "as_samples", "augment_batch", "check_same_grid", "crop", "cysts", "download",
-    "folds_by_patient", "hu_window", "load_head", "load_measured", "load_mni152", "pad", "random_ellipses",
-    "read_channels", "read_folder", "read_medmnist", "read_volume", "region_masks", "reorient", "resample",
-    "resample_labels", "resized_grid", "respaced_grid", "scatterers", "shepp_logan", "standardise", "to_ras",
-    "write_folder", "write_volume",
+    "folds_by_patient", "hu_window", "load_measured", "load_mni152", "pad", "random_ellipses", "read_channels",
+    "read_folder", "read_medmnist", "read_volume", "region_masks", "reorient", "resample", "resample_labels",
+    "resized_grid", "respaced_grid", "scatterers", "shepp_logan", "standardise", "to_ras", "write_folder",
+    "write_volume",
 ]

@@ -32,6 +32,24 @@ def test_the_mr_have_air_that_was_not_cut_away(name):
     assert 0 < np.median(corner) < 0.1 * np.percentile(scan.array, 90)
 
 
+def test_the_tumour_is_where_the_scan_is_and_brighter_than_what_is_around_it():
+    head, label = load_measured("mr_tumour"), load_measured("mr_tumour_label").array > 0
+    assert label.any(axis=(0, 1)).all()
+    assert head.array[label].mean() > 1.1 * head.array[head.array > 100].mean()
+
+
+def test_colin_lies_in_mni_space():
+    head = load_measured("mr_colin27")
+    assert head.grid.affine[2].tolist() == [0, 0, 10, 0]
+    middle = np.average(np.arange(181), weights=head.array.sum(axis=(1, 2)))
+    assert abs(head.grid.affine[0, 0] * middle + head.grid.affine[0, 3]) < 3           # mm from the mid-plane
+
+
+def test_each_licence_comes_with_its_scans():
+    for name, word in {"ct": "Apache License", "mr": "Harvard Medical School", "colin27": "Louis Collins"}.items():
+        assert word in (FOLDER / f"LICENSE-{name}.txt").read_text()
+
+
 def test_another_name_is_refused(refused):
-    with refused("name: expected one of ct_abdomen, .* got 'liver'"):
+    with refused("name: expected .*ct_abdomen.* got 'liver'"):
         load_measured("liver")
