@@ -1,4 +1,4 @@
-r"""Chapter 19, when the scanner changes: an alarm's threshold with a promise, and whom to check when time is short."""
+r"""Chapter 18, when the scanner changes: an alarm's threshold with a promise, and whom to check when time is short."""
 from __future__ import annotations
 
 import math
@@ -18,7 +18,7 @@ def threshold(scores: Float[Tensor, "n"], rate: float) -> Float[Tensor, ""]:
 
 
 def refer(p: Float[Tensor, "n"], check_minutes: float, useless_minutes: float, hours: float) -> Bool[Tensor, "n"]:
-    r"""Where $p\,b > c$, the largest p first, equals as they stand, as many as fit into the hours. Chapter 19."""
+    r"""Where $p\,b > c$, the largest p first, equals as they stand, as many as fit into the hours. Chapter 18."""
     places = math.floor(60 * hours / check_minutes + 1e-9)
     checked = torch.zeros(len(p), dtype=torch.bool)
     checked[p.argsort(descending=True, stable=True)[:places]] = True

@@ -1,4 +1,4 @@
-r"""Chapter 20, from a model to a tool: a mean that forgets, as a chart."""
+r"""Chapter 19, from a model to a tool: a mean that forgets, as a chart."""
 from __future__ import annotations
 
 import torch

@@ -77,7 +77,7 @@ class Protocol:
 
     @staticmethod
     def of(settings: str | MRProtocol) -> Protocol:
-        r"""The scanner with these `settings` and no others, by their name in `MR_PROTOCOLS` or themselves. Chapter 19.
+        r"""The scanner with these `settings` and no others, by their name in `MR_PROTOCOLS` or themselves. Chapter 18.
 
         >>> Protocol.of("1.5 T").field_t, Protocol.of("1.5 T").noise
         (1.5, (0.04, 0.04))

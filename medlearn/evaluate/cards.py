@@ -26,7 +26,7 @@ def model_card(settings: Mapping[str, Any], facts: Mapping[str, Any], *, steps: 
     training, and `scores` a summary.json of `medlearn evaluate`, or None where nothing was evaluated, which the card
     then says.
     Errors: ValueError where the facts lack one of these.
-    Source: Mitchell et al. 2019, doi:10.1145/3287560.3287596. Chapter 20.
+    Source: Mitchell et al. 2019, doi:10.1145/3287560.3287596. Chapter 19.
 
     >>> facts = {"medlearn": "1.0", "channels": ["T1"], "labels": ["background", "tumour"],
     ...          "training": ["p1", "p2"], "held_out": []}

@@ -14,7 +14,7 @@ from medlearn.base.validation import Number, check_float, check_number, check_wh
 @dataclass(frozen=True, eq=False)
 class Drift:
     r"""A stream on its chart: the sums upwards, `high (n,)`, and downwards, `low (n,)`, and the number of the patient,
-    from 0, with whom one of them first passed the limit: `alarm`, or None. Chapter 20.
+    from 0, with whom one of them first passed the limit: `alarm`, or None. Chapter 19.
 
     >>> Drift(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 0.0]), alarm=1).alarm
     1
@@ -32,7 +32,7 @@ class DriftChart:
     It rings when a sum passes `limit`. `mean` and `sd` are those of the scores while all was well; `allowance` is k, in
     standard deviations: half of the shift that should be found soonest. Units: the scores' for `mean` and `sd`.
     Errors: ValueError for an `sd` that is not above 0, a negative allowance or limit.
-    Source: Page 1954, doi:10.1093/biomet/41.1-2.100. Chapter 20.
+    Source: Page 1954, doi:10.1093/biomet/41.1-2.100. Chapter 19.
 
     >>> chart = DriftChart(mean=0.8, sd=0.1, allowance=0.5, limit=4.0)
     >>> chart.follow(torch.tensor([0.8, 0.9, 0.6, 0.6, 0.6])).alarm
@@ -51,7 +51,7 @@ class DriftChart:
         check_number("limit", self.limit, least=0)
 
     def follow(self, scores: Float[Tensor, "n"]) -> Drift:
-        r"""The chart of these `scores (n,)`, in the order of time. None gives an empty chart. Chapter 20."""
+        r"""The chart of these `scores (n,)`, in the order of time. None gives an empty chart. Chapter 19."""
         check_float("scores", scores, shape="(n,)")
         z = (scores.detach().cpu().double() - self.mean) / self.sd          # Apple's GPU has no double precision
         high, low = (_sums(sign * z[None] - self.allowance)[0] for sign in (1, -1))
@@ -70,7 +70,7 @@ def drift_chart(reference: Float[Tensor, "n"], *, patients: int, rate: Number = 
     Errors: TypeError for no float tensor or generator; ValueError for fewer than ten scores or scores that are all
     alike, no patient or draw, a rate not between 0 and 1, a negative allowance.
     Source: Page 1954, doi:10.1093/biomet/41.1-2.100 (the chart); Efron 1979, doi:10.1214/aos/1176344552 (the drawing).
-    Chapter 20.
+    Chapter 19.
 
     >>> well = torch.randn(200, generator=torch.Generator().manual_seed(0))
     >>> chart = drift_chart(well, patients=100, generator=torch.Generator().manual_seed(1))

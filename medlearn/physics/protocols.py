@@ -1,4 +1,4 @@
-r"""Named settings of scanners, as data with their sources, and what a scan looks like under them (chapter 19)."""
+r"""Named settings of scanners, as data with their sources, and what a scan looks like under them (chapter 18)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class MRProtocol:
     Units: `field_t` in tesla, `tr_ms` and `te_ms` in ms, `flip_deg` in degrees; `snr` is white matter's signal over the
     noise of one channel; `bias` the standard deviation of the logarithm of the coil's sensitivity; `voxel_mm` the
     width of a voxel, or None for that of the grid. `source` says where the numbers are from.
-    Errors: ValueError for a number outside its range. Chapter 19.
+    Errors: ValueError for a number outside its range. Chapter 18.
 
     >>> MR_PROTOCOLS["0.55 T"].field_t, MR_PROTOCOLS["0.55 T"].snr < MR_PROTOCOLS["3 T"].snr
     (0.55, True)
@@ -60,7 +60,7 @@ class CTProtocol:
 
     Units: the dose as a share, 0..1; `blur_mm` is the standard deviation of a Gaussian, 0 for the kernel that the
     image has. `source` says where the numbers are from.
-    Errors: ValueError for a number outside its range. Chapter 19.
+    Errors: ValueError for a number outside its range. Chapter 18.
 
     >>> CT_PROTOCOLS["quarter dose"].dose_fraction
     0.25
@@ -80,7 +80,7 @@ class UltrasoundProtocol:
     r"""One setting of an ultrasound machine's knobs: `gain_db` brightens, `dynamic_range_db` is how much is shown.
 
     Units: dB. A gain above 0 saturates what was brightest. `source` says where the numbers are from.
-    Errors: ValueError for a number outside its range. Chapter 19.
+    Errors: ValueError for a number outside its range. Chapter 18.
 
     >>> ULTRASOUND_PROTOCOLS["high gain"].gain_db
     15.0
@@ -124,7 +124,7 @@ def relaxation_at(t1_ms: Float[Tensor, "*s"], t2star_ms: Float[Tensor, "*s"], *,
     measured step, from 1.5 T to 0.55 T, averaged over tissues; beyond it they are a guess. Water that is free, as
     CSF, hardly changes: leave it out. Empty tensors give empty tensors.
     Errors: ValueError for times that are not positive and finite, a field outside 0.01..20 T.
-    Source: Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452. Chapter 19.
+    Source: Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452. Chapter 18.
 
     >>> t1, t2star = relaxation_at(torch.tensor(1000.0), torch.tensor(50.0), field_t=1.5)
     >>> round(t1.item()), round(t2star.item())
@@ -148,7 +148,7 @@ def acquire(signal: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"], sigma: 
     `spacing_mm`, the grid's, it is distributed as `rician_noise`. No image gives none. `generator`: one for the batch,
     or one for each image, which then does not depend on its neighbours.
     Errors: TypeError and ValueError for a signal that is no finite image, a negative sigma, a width not above 0.
-    Source: Brown et al. 2014, ch. 12 and 15, doi:10.1002/9781118633953. Chapter 19.
+    Source: Brown et al. 2014, ch. 12 and 15, doi:10.1002/9781118633953. Chapter 18.
 
     >>> air = torch.zeros(1, 1, 64, 64)
     >>> coarse = acquire(air, 1.0, voxel_mm=4.0, spacing_mm=2.0, generator=torch.Generator().manual_seed(0))
@@ -171,7 +171,7 @@ def scan_ct(image_hu: Float[Tensor, "b c *s"], protocol: CTProtocol, *, pixel_mm
 
     Shapes: `image_hu (B, C, *S)`, and so the answer. Units: HU; `pixel_mm` is the width of a pixel. A kernel sharper
     than the image's cannot be had. No image gives none. `generator`: one for the batch. Errors: as `low_dose`.
-    Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891. Chapter 19.
+    Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891. Chapter 18.
 
     >>> water = torch.zeros(1, 1, 32, 32)
     >>> scanned = scan_ct(water, CT_PROTOCOLS["quarter dose"], pixel_mm=8.0, generator=torch.Generator().manual_seed(0))
@@ -188,7 +188,7 @@ def scan_ultrasound(amplitude: Float[Tensor, "b c *s"], protocol: UltrasoundProt
 
     Shapes: `amplitude (B, C, *S)`, and so the answer. Units: dB, from minus the dynamic range to 0. A gain g above 0
     makes all within g of the maximum alike: that is lost. No image gives none.
-    Errors: as `log_compress`. Chapter 19.
+    Errors: as `log_compress`. Chapter 18.
 
     >>> amplitude = torch.tensor([[[[10.0, 1.0, 0.001]]]])
     >>> scan_ultrasound(amplitude, ULTRASOUND_PROTOCOLS["high gain"]).round()

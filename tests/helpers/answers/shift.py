@@ -1,4 +1,4 @@
-"""Answers to chapter 19's exercises."""
+"""Answers to chapter 18's exercises."""
 import math
 
 import torch

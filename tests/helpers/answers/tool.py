@@ -1,4 +1,4 @@
-"""Answers to chapter 20's exercise."""
+"""Answers to chapter 19's exercise."""
 import torch
 
 from helpers.answers import right, wrong
