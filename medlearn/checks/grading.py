@@ -77,7 +77,8 @@ def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
             trouble = f"it had not ended after {limit_s / 60:g} minutes"
         said = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"exercises": []}
     seconds = round(time.perf_counter() - start, 1)
-    grades = [Grade(name, *one, seconds) for one in said["exercises"]]
+    grades = [Grade(name, exercise, passed, cases, solved, remark, seconds)
+              for exercise, passed, cases, solved, remark in said["exercises"]]
     if trouble or not grades:
         grades.append(Grade(name, "", 0, 0, False, trouble or "no check was found in it", seconds))
     return grades
@@ -130,23 +131,25 @@ def run(cells: Sequence[str], name: str) -> tuple[dict[str, Any], str]:
 
 def asked(cells: Sequence[str]) -> dict[str, ast.Expression]:
     """Of each check's id what its last call in the notebook gives as the answer."""
-    found = {}
+    found: dict[str, ast.Expression] = {}
     for source in cells:
         try:
             body = ast.parse(source).body
         except SyntaxError:
             continue
         for call in filter(None, map(_check, body)):
-            if len(call.args) == 2 and isinstance(call.args[0], ast.Constant):
-                found[call.args[0].value] = ast.Expression(call.args[1])
+            match call.args:
+                case [ast.Constant(value=str(id)), answer]:
+                    found[id] = ast.Expression(answer)
     return found
 
 
 def _check(node: ast.stmt) -> ast.Call | None:
     """The call, where a line of a cell is `check(id, answer)`."""
     call = node.value if isinstance(node, ast.Expr) else None
-    is_one = isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")) == "check"
-    return call if is_one else None
+    if isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")) == "check":
+        return call
+    return None
 
 
 def main(notebook: str, result: str) -> None:

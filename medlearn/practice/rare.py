@@ -113,7 +113,7 @@ def _network(seed: int) -> nn.Module:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Conv2d(9, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 2, 1))
-    return net.to(memory_format=torch.channels_last)
+    return net.to(memory_format=torch.channels_last)        # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def _checked(value: Tensor) -> Tensor:
