@@ -215,5 +215,5 @@ def test_make_names_the_package_that_makes_environments(tmp_path):
 @needs_make
 def test_make_help_lists_what_can_be_said():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}).stdout
-    assert re.findall(r"make (\w+)", said) == ["help", "book", "test", "fresh", "notebooks", "study", "lab", "serve", "pdf",
+    assert re.findall(r"make (\w+)", said) == ["help", "book", "test", "fresh", "notebooks", "questions", "study", "lab", "serve", "pdf",
                                               "gpu", "bench", "lint", "colab", "dist", "clean"]

@@ -50,6 +50,11 @@ def chapters(root: Path = ROOT) -> list[Path]:
     return [path for path in (source(name, root) for name in documents(root)) if path.exists() and is_chapter(path)]
 
 
+def is_solution(path: Path) -> bool:
+    """Whether a page only gives the solution of another: it runs, but it is no chapter to begin with."""
+    return path.stem.endswith("_solution")
+
+
 def orphans(root: Path = ROOT) -> list[str]:
     """What the table of contents and the folders do not agree on, one line of text each."""
     listed = {source(name, root) for name in documents(root)}

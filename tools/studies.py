@@ -125,10 +125,15 @@ def code_digest(chapter: Path) -> str:
     return h.hexdigest()[:12]
 
 
+def states_something(chapter: Path) -> bool:
+    """Whether it shows a claim or keeps a number, so that there is something to study."""
+    return any(cell.kind == "code" and re.search(r"\b(claim|record)\(", cell.source) for cell in cells(chapter))
+
+
 def stale(root: Path = ROOT) -> list[str]:
     """Chapters with claims whose record is missing, or older than their code; one line of text each."""
     found = []
-    for chapter in chapters(root):
+    for chapter in filter(states_something, chapters(root)):
         study = read_study(chapter, root)
         if study is None:
             found.append(f"{chapter.relative_to(root).as_posix()}: has no study; say `make study ONLY={chapter.stem[:2]}`")

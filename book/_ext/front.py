@@ -12,7 +12,7 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from chapters import documents, front_matter, is_chapter, repository, source
+from chapters import documents, front_matter, is_chapter, is_solution, repository, source
 from claim_boxes import code_cells
 from dark import panels, twin
 from docstrings import ROOMS
@@ -22,7 +22,7 @@ from folds import source_of
 from medlearn.claims import claims
 
 CARD_PX = 640
-MINUTES = re.compile(r"About (\d+) minutes to read")
+MINUTES = re.compile(r"About (\d+) minutes")
 USES = re.compile(r"\bmedlearn(?:\.|\s+import\s+(?:\w+,\s*)*)(%s)\b" % "|".join(ROOMS))
 
 
@@ -42,7 +42,7 @@ def gather(app: Sphinx, doctree: nodes.document) -> None:
     """A chapter's facts, once it has been read."""
     page = app.env.docname
     path = source(page, Path(app.srcdir))
-    if not (path.exists() and is_chapter(path)):
+    if not (path.exists() and is_chapter(path)) or is_solution(path):
         return
     code = [(source_of(cell), cell["cell_metadata"].get("tags", ())) for cell in code_cells(doctree)]
     uses = {room for text, _ in code for room in USES.findall(text)}

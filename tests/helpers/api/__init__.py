@@ -15,7 +15,7 @@ NO_TENSORS = set("""
     checks.registered claims.ClaimError claims.claim claims.claims claims.kinds claims.record cli.main
     data.ArrayCache data.Case data.Entry data.Folder data.LabelRegion data.LesionSpec data.Patches data.Protocol
     data.PublicCohort data.Report data.Stored data.Volume data.check_same_grid data.crop data.download
-    data.folds_by_patient data.pad data.read_channels data.read_folder data.read_medmnist
+    data.folds_by_patient data.load_measured data.pad data.read_channels data.read_folder data.read_medmnist
     data.read_volume data.reorient data.resample data.resample_labels data.resized_grid data.respaced_grid
     data.to_ras data.write_folder data.write_volume evaluate.Evaluation evaluate.Row evaluate.Subgroups
     evaluate.evaluate_folders evaluate.model_card evaluate.read_patients evaluate.score_volume evaluate.show_worst
@@ -32,6 +32,6 @@ NO_TENSORS = set("""
 ANSWERS = set("""
     evaluate.Drift losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
     nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval uncertainty.Reliability
-    uncertainty.RiskCoverage uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
+    uncertainty.RiskCoverage uncertainty.ShiftGate uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
     practice.Study
 """.split())
