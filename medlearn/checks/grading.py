@@ -22,6 +22,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medlearn.base.atomic import written_whole
 from medlearn.base.validation import check_number
 
 COLUMNS = ("notebook", "exercise", "passed", "cases", "solved", "remark", "seconds")
@@ -44,7 +45,8 @@ def grade(folder: str | Path, *, minutes: float = 10.0) -> Iterator[Grade]:
     r"""The grades of every notebook in a `folder` and below it, one after another, by exercise.
 
     `minutes`: after which a notebook's process is ended; it then has one line, without an exercise, that says so, and so
-    has one whose process dies or that holds no check. Units: minutes, seconds. A folder without a notebook gives nothing.
+    has one whose process ends early or that holds no check. Characters that no file can hold are written as `\udc80`.
+    Units: minutes, seconds. A folder without a notebook gives nothing.
     Errors: FileNotFoundError for no folder, ValueError for minutes that are not above 0. Chapter: all.
 
     >>> from tempfile import mkdtemp
@@ -55,14 +57,13 @@ def grade(folder: str | Path, *, minutes: float = 10.0) -> Iterator[Grade]:
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: expected a folder of notebooks, found none")
-    for path in sorted(root.rglob("*.ipynb")):
-        if ".ipynb_checkpoints" not in path.parts:
-            yield from _graded(path, path.relative_to(root).as_posix(), 60 * minutes)
+    paths = (path for path in sorted(root.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts)
+    return (one for path in paths for one in _graded(path, path.relative_to(root).as_posix(), 60 * minutes))
 
 
 def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
     """One notebook, in a process and an empty folder of its own."""
-    start = time.perf_counter()
+    start, name = time.perf_counter(), writable(name)
     with tempfile.TemporaryDirectory() as place:
         result = Path(place) / "result.json"
         (folder := Path(place) / "work").mkdir()
@@ -70,18 +71,26 @@ def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
                        "MEDLEARN_MARK_CLAIMS": "1"}
         command = [sys.executable, "-m", "medlearn.checks.grading", str(path.resolve()), str(result)]
         try:
-            done = subprocess.run(command, cwd=folder, env=environment, timeout=limit_s, capture_output=True, text=True)
+            done = subprocess.run(command, cwd=folder, env=environment, timeout=limit_s, capture_output=True,
+                                  encoding="utf-8", errors="backslashreplace")
             trouble = "" if done.returncode == 0 else \
                 f"its process ended with {done.returncode}: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}"
         except subprocess.TimeoutExpired:
             trouble = f"it had not ended after {limit_s / 60:g} minutes"
         said = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"exercises": []}
+    if not trouble and "whole" not in said:
+        trouble = "its process ended before all of its checks were asked"
     seconds = round(time.perf_counter() - start, 1)
-    grades = [Grade(name, exercise, passed, cases, solved, remark, seconds)
+    grades = [Grade(name, exercise, passed, cases, solved, writable(remark), seconds)
               for exercise, passed, cases, solved, remark in said["exercises"]]
     if trouble or not grades:
         grades.append(Grade(name, "", 0, 0, False, trouble or "no check was found in it", seconds))
     return grades
+
+
+def writable(text: str, encoding: str = "utf-8") -> str:
+    """The text, with what the encoding does not know written out: half of a surrogate pair is in no file."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 # The process of one notebook -----------------------------------------------------------------------------------------
@@ -98,8 +107,8 @@ def judge(notebook: Path) -> Iterator[tuple[str, int, int, bool, str]]:
             continue
         try:
             value = eval(compile(answer, "<string>", "eval"), names)
-        except Exception as error:                              # its cell failed, or never gave it a meaning
-            yield id, 0, len(known[id].cases), False, first_error or f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:                # its cell failed, or never gave it a meaning
+            yield id, 0, len(known[id].cases), False, first_error or _told(error)
             continue
         report = examine(id, value)
         solved = report.passed == report.total
@@ -108,9 +117,26 @@ def judge(notebook: Path) -> Iterator[tuple[str, int, int, bool, str]]:
 
 
 def code_cells(notebook: Path) -> list[str]:
-    """The sources of a notebook's code cells."""
+    """The sources of a notebook's code cells, as Python alone reads them."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return [MAGIC.sub(r"\1pass", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    return [_python("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+
+
+def _python(source: str) -> str:
+    """Without Jupyter's commands: where Python stumbles over a line that looks like one, that line does nothing."""
+    lines = source.split("\n")
+    while True:
+        try:
+            ast.parse("\n".join(lines))
+        except SyntaxError as error:
+            at = (error.lineno or 0) - 1
+            if not (0 <= at < len(lines) and MAGIC.match(lines[at])):
+                return MAGIC.sub(r"\1pass", source)
+            lines[at] = MAGIC.sub(r"\1pass", lines[at])
+        except ValueError:                                      # half of a surrogate pair; `run` says so
+            return source
+        else:
+            return "\n".join(lines)
 
 
 def run(cells: Sequence[str], name: str) -> tuple[dict[str, Any], str]:
@@ -125,8 +151,16 @@ def run(cells: Sequence[str], name: str) -> tuple[dict[str, Any], str]:
             tree.body = [node for node in tree.body if not _check(node)]
             exec(compile(tree, file, "exec"), names)
         except (Exception, SystemExit) as error:
-            errors.append(f"cell {number}: {type(error).__name__}: {error}".splitlines()[0])
+            errors.append(f"cell {number}: {_told(error)}")
     return names, errors[0] if errors else ""
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line; one whose own text fails is told by its kind."""
+    try:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    except Exception:
+        return type(error).__name__
 
 
 def asked(cells: Sequence[str]) -> dict[str, ast.Expression]:
@@ -135,7 +169,7 @@ def asked(cells: Sequence[str]) -> dict[str, ast.Expression]:
     for source in cells:
         try:
             body = ast.parse(source).body
-        except SyntaxError:
+        except (SyntaxError, ValueError):
             continue
         for call in filter(None, map(_check, body)):
             match call.args:
@@ -154,10 +188,16 @@ def _check(node: ast.stmt) -> ast.Call | None:
 
 def main(notebook: str, result: str) -> None:
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        found = []
+        found: list[tuple[str, int, int, bool, str]] = []
         for one in judge(Path(notebook)):
             found.append(one)                                   # written each time: what ends the process loses one
-            Path(result).write_text(json.dumps({"exercises": found}), encoding="utf-8")
+            _write(result, exercises=found)
+        _write(result, exercises=found, whole=True)
+
+
+def _write(result: str, **told: Any) -> None:
+    with written_whole(Path(result)) as aside:                  # a process may be ended while it writes
+        aside.write_text(json.dumps(told), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 r"""Scans in files: NIfTI, NRRD and DICOM through one door; a folder is read to its end, the bad ones reported."""
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from medlearn.base.validation import check_number
+from medlearn.base.validation import check_number, kind_of
 from medlearn.data.dicom import read_dicom
 from medlearn.data.nifti import ENDINGS, read_nifti, write_nifti
 from medlearn.data.nrrd import read_nrrd
-from medlearn.data.volumes import Volume, check_same_grid
+from medlearn.data.volumes import Stored, Volume, check_same_grid
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -58,7 +59,9 @@ def read_channels(paths: Sequence[str | Path]) -> Volume:
 
     Shapes: the files of `paths`, each `(*S)` or with a fourth axis of channels, lie on one grid; the channels of all
     come one after the other. Units: as each file's, in a type that holds them all. A file without a voxel has none.
-    Errors: as `read_volume`; ValueError for no file, and for files on different grids. Chapter 16.
+    `write_volume` keeps the files' type and scaling where they agree in them, else that type, without a scaling.
+    Errors: as `read_volume`; TypeError for one path instead of several; ValueError for no file, and for files on
+    different grids. Chapter 16.
 
     >>> from tempfile import TemporaryDirectory
     >>> from medlearn.base.grid import Grid
@@ -69,13 +72,17 @@ def read_channels(paths: Sequence[str | Path]) -> Volume:
     ...     print(read_channels(paths).array.shape)
     (2, 4, 3, 2)
     """
+    if isinstance(paths, (str, bytes, os.PathLike)) or not isinstance(paths, Iterable):
+        raise TypeError(f"paths: expected several paths of files, as a list, got {paths!r}")
+    paths = list(paths)
     if not paths:
         raise ValueError("paths: expected at least one file, got none")
     first, *others = (read_volume(path, channels=True) for path in paths)
     for other in others:
         check_same_grid(first, other)
     arrays = [one.array if one.has_channels else one.array[None] for one in (first, *others)]
-    return Volume(np.concatenate(arrays) if others else arrays[0], first.grid, first.stored)
+    array = np.concatenate(arrays) if others else arrays[0]
+    return Volume(array, first.grid, _stored_together([one.stored for one in (first, *others)], array.dtype))
 
 
 def write_volume(path: str | Path, volume: Volume, *, like: Volume | None = None) -> None:
@@ -86,8 +93,8 @@ def write_volume(path: str | Path, volume: Volume, *, like: Volume | None = None
     bit for bit; `volume.with_array(labels)` in its own type, whole numbers of 64 bits in the smallest that holds them.
     So `write_volume(path, to_ras(scan).with_array(labels), like=scan)` lies on the scan, voxel by voxel.
     A volume without a voxel is written, too.
-    Errors: ValueError for another ending than .nii or .nii.gz, values that the file's type does not hold, and a volume
-    that is not on the grid of `like`. Chapter 16.
+    Errors: TypeError for anything but a `Volume`; ValueError for another ending than .nii or .nii.gz, values that the
+    file's type does not hold, and a volume that is not on the grid of `like`. Chapter 16.
 
     >>> from tempfile import TemporaryDirectory
     >>> from medlearn.base.grid import Grid
@@ -97,6 +104,9 @@ def write_volume(path: str | Path, volume: Volume, *, like: Volume | None = None
     ...     print(read_volume(Path(folder) / "a.nii").array.dtype)
     uint8
     """
+    for name, one in {"volume": volume, "like": volume if like is None else like}.items():
+        if not isinstance(one, Volume):
+            raise TypeError(f"{name}: expected a Volume, got {kind_of(one)}")
     if not Path(path).name.endswith(ENDINGS):
         raise ValueError(f"{path}: expected a name that ends in .nii or .nii.gz")
     write_nifti(path, volume, like=like)
@@ -138,3 +148,16 @@ class Report:
                         self.warned[str(item)] = [str(warning.message) for warning in caught]
             self.done += 1
             yield item, answer
+
+
+def _stored_together(files: Sequence[Stored | None], dtype: np.dtype) -> Stored | None:
+    """How the first file keeps its numbers, if all keep them so; else as they are, in the `dtype` of all."""
+    first = files[0]
+    ways = {one and (one.dtype.newbyteorder("="), one.slope, one.intercept) for one in files}
+    if first is None or len(ways) == 1:
+        return first
+    header = first.header
+    if header is not None:
+        header = header.copy()
+        header["scl_slope"], header["scl_inter"] = 1, 0
+    return replace(first, dtype=dtype, slope=1.0, intercept=0.0, header=header)

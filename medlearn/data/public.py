@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +14,14 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from medlearn.base.validation import check_choice
+from medlearn.base.validation import check_choice, kind_of
 
 CHUNK = 2 ** 20                 # bytes at a time
 PATIENCE_S = 60                 # without a byte, and the connection is given up
 PARTS = ("train", "val", "test")
+# what zipfile and NumPy say of a file that is cut short, damaged or something else
+UNREADABLE = (KeyError, ValueError, EOFError, AttributeError, TypeError, OSError, RuntimeError, MemoryError,
+              OverflowError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,9 @@ def download(cohort: str | PublicCohort, folder: str | Path, *, progress: bool =
     the next call, where it broke, if the server can; a file with another checksum is thrown away. An archive is
     unpacked aside, plain files alone, and takes its name when it is whole. What is there already is not fetched again.
     `progress` shows a bar. It needs the extra `download`. A folder of the Decathlon is one for `read_folder`.
-    Errors: ValueError for a name that is not there, another checksum, an archive with links or with paths that lead out
-    of it, or one larger than the disk; OSError, as requests' own, for a connection that fails.
+    Errors: TypeError for what is neither a name nor a `PublicCohort`; ValueError for a name that is not there, another
+    checksum, an archive with links or with paths that lead out of it, or one larger than the disk; OSError, as
+    requests' own, for a connection that fails.
 
     >>> try: download("Task04_Hipocampus", "data")
     ... except ValueError as error: print(str(error).split(", ")[0])
@@ -90,6 +96,8 @@ def download(cohort: str | PublicCohort, folder: str | Path, *, progress: bool =
     """
     if isinstance(cohort, str):
         cohort = COHORTS[check_choice("cohort", cohort, list(COHORTS))]
+    if not isinstance(cohort, PublicCohort):
+        raise TypeError(f"cohort: expected a name in COHORTS or a PublicCohort, got {kind_of(cohort)}")
     folder = Path(folder)
     archive = cohort.file.endswith(".tar")
     if archive and (folder / cohort.name).is_dir():
@@ -117,7 +125,8 @@ def read_medmnist(path: str | Path, *, part: str = "train") -> tuple[np.ndarray,
 
     Shapes: images `(N, C, *S)`, C 1 or 3; labels `(N,)`, or `(N, L)` where each image has L findings. Units: images are
     uint8, 0..255; labels count from 0. A part without an image gives none. `path` is the file, as `download` gives it.
-    Errors: ValueError for another part, and, beginning with the `path`, for a file that is none of MedMNIST.
+    Errors: ValueError for another part, and, beginning with the `path`, for a file that is none of MedMNIST, cut short
+    or damaged, and for images and labels that do not go together. FileNotFoundError.
     Source: Yang et al. 2023, doi:10.1038/s41597-022-01721-8.
 
     >>> with TemporaryDirectory() as folder:
@@ -128,12 +137,19 @@ def read_medmnist(path: str | Path, *, part: str = "train") -> tuple[np.ndarray,
     ((5, 1, 28, 28), (5,))
     """
     check_choice("part", part, PARTS)
-    try:
-        with np.load(path, allow_pickle=False) as file:     # a pickle could run whatever it says
-            images, labels = file[f"{part}_images"], file[f"{part}_labels"]
-    except (KeyError, ValueError, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: expected a file of MedMNIST with {part}_images and {part}_labels: "
-                         f"{error}") from error
+    with open(path, "rb") as raw:
+        try:
+            with np.load(raw, allow_pickle=False) as file:  # a pickle could run whatever it says
+                images, labels = file[f"{part}_images"], file[f"{part}_labels"]
+        except UNREADABLE as error:
+            raise ValueError(f"{path}: expected a file of MedMNIST with {part}_images and {part}_labels: "
+                             f"{error}") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(f"{path}: expected {part}_images in uint8, of shape (N, *S) or (N, X, Y, 3), got "
+                         f"{images.dtype} of shape {images.shape}")
+    if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2) or len(labels) != len(images):
+        raise ValueError(f"{path}: expected {part}_labels as numbers for each of {len(images)} images, got "
+                         f"{labels.dtype} of shape {labels.shape}")
     colour = images.ndim == 4 and images.shape[-1] == 3
     images = np.moveaxis(images, -1, 1) if colour else images[:, None]
     return np.ascontiguousarray(images), labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels

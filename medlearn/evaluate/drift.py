@@ -83,13 +83,13 @@ def drift_chart(reference: Float[Tensor, "n"], *, patients: int, rate: Number = 
     allowance = check_number("allowance", allowance, least=0)
     check_generator(generator)
     values = reference.detach().cpu().double()
-    if len(values) < 10 or values.std() == 0:
+    if len(values) < 10 or values.max() - values.min() <= 1e-12 * values.abs().max():       # no more than rounding
         raise ValueError(f"reference: expected ten scores or more that differ, got {len(values)}"
                          f"{' that are all alike' if len(values) >= 10 else ''}")
     which = torch.randint(len(values), (draws, len(values) + patients), generator=generator, device=generator.device)
     drawn = values[which.cpu()]
     again, stream = drawn.split([len(values), patients], dim=1)
-    z = (stream - again.mean(1, keepdim=True)) / again.std(1, keepdim=True).clamp_min(1e-12)
+    z = (stream - again.mean(1, keepdim=True)) / again.std(1, keepdim=True).clamp_min(1e-12 * values.std())
     top = torch.maximum(*(_sums(sign * z - allowance).amax(1) for sign in (1, -1)))
     return DriftChart(mean=values.mean().item(), sd=values.std().item(), allowance=allowance,
                       limit=top.quantile(1 - rate).item())

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from medlearn.base.atomic import written_whole
+from medlearn.base.validation import kind_of
 from medlearn.evaluate.scores import COUNTS, METRICS
 from medlearn.evaluate.table import SHOWN, Evaluation
 
 UNKNOWN = "unknown"
 FEW = 5                         # different numbers that are groups by themselves; of more, the median makes two
-Patients = Mapping[str, Mapping[str, str]]
+Patients = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Subgroups:
 def read_patients(path: str | Path) -> dict[str, dict[str, str]]:
     r"""What is known of each patient: a CSV file at `path` with a line of titles, whose first column is the patient.
 
-    Empty fields are as they are. A file with titles alone gives no patient.
-    Errors: FileNotFoundError; ValueError for no second column, a title twice, a line of another length, a patient twice.
+    Blanks around a field do not count. Empty fields are as they are. A file with titles alone gives no patient.
+    Errors: FileNotFoundError; ValueError for what is no CSV file in UTF-8, no second column, a title twice, a line of
+    another length, a patient twice.
     Chapter 17.
 
     >>> from tempfile import TemporaryDirectory
@@ -64,8 +67,11 @@ def read_patients(path: str | Path) -> dict[str, dict[str, str]]:
     ...     read_patients(f"{folder}/patients.csv")["p2"]
     {'sex': 'M', 'age': '48'}
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:          # spreadsheets begin theirs with a mark
-        lines = [line for line in csv.reader(file) if line]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:      # spreadsheets begin theirs with a mark
+            lines = [[field.strip() for field in line] for line in csv.reader(file) if line]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected a CSV file in UTF-8, got {error}") from None
     titles, *rows = lines or [[]]
     if len(titles) < 2 or len(set(titles)) < len(titles):
         raise ValueError(f"{path}: expected titles, each once, of the patient and of what is known, got {titles}")
@@ -75,7 +81,7 @@ def read_patients(path: str | Path) -> dict[str, dict[str, str]]:
             raise ValueError(f"{path}: expected {len(titles)} fields in each line, got {row}")
         if row[0] in known:
             raise ValueError(f"{path}: expected each patient once, got {row[0]} twice")
-        known[row[0]] = dict(zip(titles[1:], map(str.strip, row[1:])))
+        known[row[0]] = dict(zip(titles[1:], row[1:]))
     return known
 
 
@@ -83,9 +89,11 @@ def subgroups(evaluation: Evaluation, patients: Patients) -> list[Subgroups]:
     r"""The `evaluation` in parts: for each column of what is known of the `patients`, one table for each of its values.
 
     `patients` gives, by the name of a patient, a value for each column, as `read_patients` does. A column of more than
-    five different numbers, as an age, is cut in two at the median of the patients. Who has no value, or is not there,
-    is in the group `unknown`: no case is lost. Units: as the evaluation. No column gives no table.
-    Errors: ValueError for patients without the same columns. Chapter 17.
+    five different numbers, as an age, is cut in two at the median of the patients, or above it where it is the least of
+    them. Who has no value (an empty one, None, NaN) or is not there is in the group `unknown`: no case is lost.
+    Units: as the evaluation. No column gives no table.
+    Errors: TypeError for no evaluation, or no mapping of patients to mappings; ValueError for patients without the same
+    columns. Chapter 17.
 
     >>> from medlearn.evaluate import Row
     >>> rows = tuple(Row(f"p{i}", f"p{i}", 1, {"Dice": i / 4}, Path(f"p{i}.nii.gz")) for i in range(4))
@@ -94,10 +102,17 @@ def subgroups(evaluation: Evaluation, patients: Patients) -> list[Subgroups]:
     >>> {group: table.summary("Dice", label=1).mean for group, table in by_sex.groups.items()}
     {'F': 0.25, 'M': 0.5}
     """
+    if not isinstance(evaluation, Evaluation):
+        raise TypeError(f"evaluation: expected an Evaluation, got {kind_of(evaluation)}")
+    for told in (patients, *(patients.values() if isinstance(patients, Mapping) else ())):
+        if not isinstance(told, Mapping):
+            raise TypeError(f"patients: expected what is known of each, by column, by the patient's name, got "
+                            f"{kind_of(told)}")
     columns = list(dict.fromkeys(column for facts in patients.values() for column in facts))
     for patient, facts in patients.items():
         if set(facts) != set(columns):
-            raise ValueError(f"patients: expected {', '.join(columns)} for each, got {', '.join(facts)} for {patient}")
+            raise ValueError(f"patients: expected {', '.join(map(str, columns))} for each, got "
+                             f"{', '.join(map(str, facts))} for {patient}")
     asked = list(dict.fromkeys(row.patient for row in evaluation.rows))
     tables = []
     for column in columns:
@@ -139,20 +154,29 @@ def _part(evaluation: Evaluation, patients: set[str]) -> Evaluation:
                    missing={case: why for case, why in evaluation.missing.items() if case in cases})
 
 
-def _groups(values: dict[str, str]) -> dict[str, str]:
+def _groups(values: Mapping[str, Any]) -> dict[str, str]:
     """The name of each patient's group in one column."""
-    numbers = {patient: _number(value) for patient, value in values.items() if value}
-    if len(set(numbers.values())) <= FEW or None in numbers.values():
-        return {patient: value or UNKNOWN for patient, value in values.items()}
-    middle = median(number for number in numbers.values() if number is not None)
-    names = f"below {middle:g}", f"{middle:g} or more"
-    return {patient: names[(numbers[patient] or 0.0) >= middle] if patient in numbers else UNKNOWN
-            for patient in values}
+    told = {patient: "" if value is None or value != value else str(value).strip() for patient, value in values.items()}
+    numbers = {patient: _number(value) for patient, value in told.items() if value}
+    measured = {patient: number for patient, number in numbers.items() if number is not None and number == number}
+    if None in numbers.values():                            # "nan" may be a name there
+        return {patient: value or UNKNOWN for patient, value in told.items()}
+    if len(set(measured.values())) <= FEW:
+        return {patient: value if patient in measured else UNKNOWN for patient, value in told.items()}
+    middle = median(measured.values())
+    if middle > min(measured.values()):
+        names = f"below {middle:.15g}", f"{middle:.15g} or more"
+        above = {patient: number >= middle for patient, number in measured.items()}
+    else:
+        names = f"{middle:.15g}", f"above {middle:.15g}"
+        above = {patient: number > middle for patient, number in measured.items()}
+    return {patient: names[above[patient]] if patient in measured else UNKNOWN for patient in told}
 
 
 def _number(text: str) -> float | None:
+    """The number that a text is, NaN too, or None."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return None if math.isinf(number) else number

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Generator, Tensor
 
-from medlearn.base.validation import Number, check_finite, check_holds, check_number
+from medlearn.base.precision import at_least_float32
+from medlearn.base.validation import Number, check_float, check_holds, check_number, kind_of
 from medlearn.physics._parameters import PerImage, check_image, over_image, per_image
 from medlearn.physics.ct import low_dose
 from medlearn.physics.despeckle import gaussian_filter
 from medlearn.physics.mri import complex_noise, from_kspace, magnitude, to_kspace
-from medlearn.physics.ultrasound import log_compress
 
 REFERENCE_T = 3.0           # the field at which the cohort's relaxation times were measured
 T1_POWER = 0.384            # of the field: from 1.5 to 0.55 T T1 shortens by 32 % on average,
@@ -48,7 +48,7 @@ class MRProtocol:
         check_number("field_t", self.field_t, least=0.01, most=20, unit="T")
         for name in ("tr_ms", "te_ms", "snr"):
             check_number(name, getattr(self, name), above=0)
-        check_number("flip_deg", self.flip_deg, least=0, most=180, unit="degrees")
+        check_number("flip_deg", self.flip_deg, above=0, below=180, unit="degrees")
         check_number("bias", self.bias, least=0, most=2)
         if self.voxel_mm is not None:
             check_number("voxel_mm", self.voxel_mm, above=0, unit="mm")
@@ -123,7 +123,7 @@ def relaxation_at(t1_ms: Float[Tensor, "*s"], t2star_ms: Float[Tensor, "*s"], *,
     Shapes: as given. Units: `t1_ms` and `t2star_ms` in ms at 3 T, `field_t` in tesla. The powers are those of one
     measured step, from 1.5 T to 0.55 T, averaged over tissues; beyond it they are a guess. Water that is free, as
     CSF, hardly changes: leave it out. Empty tensors give empty tensors.
-    Errors: ValueError for times that are not positive and finite, a field outside 0.01..20 T.
+    Errors: TypeError for anything but float tensors; ValueError for times that are not positive and finite, a field outside 0.01..20 T.
     Source: Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452. Chapter 18.
 
     >>> t1, t2star = relaxation_at(torch.tensor(1000.0), torch.tensor(50.0), field_t=1.5)
@@ -132,7 +132,7 @@ def relaxation_at(t1_ms: Float[Tensor, "*s"], t2star_ms: Float[Tensor, "*s"], *,
     """
     field_t = check_number("field_t", field_t, least=0.01, most=20, unit="T")
     for name, times in {"t1_ms": t1_ms, "t2star_ms": t2star_ms}.items():
-        check_holds(name, check_finite(name, times), times > 0, expected="a time above 0")
+        check_holds(name, check_float(name, times), times > 0, expected="a time above 0")
     ratio = field_t / REFERENCE_T
     return t1_ms * ratio ** T1_POWER, t2star_ms * ratio ** T2STAR_POWER
 
@@ -156,9 +156,9 @@ def acquire(signal: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"], sigma: 
     (torch.Size([1, 1, 64, 64]), 2)
     """
     spacing_mm = check_number("spacing_mm", spacing_mm, above=0, unit="mm")
-    sigma = per_image("sigma", sigma, len(signal), least=0)
-    voxel_mm = per_image("voxel_mm", voxel_mm, len(signal), above=0, unit="mm")
     kspace = to_kspace(signal)
+    sigma = per_image("sigma", sigma, len(signal), least=0) * 1.0           # whole numbers too
+    voxel_mm = per_image("voxel_mm", voxel_mm, len(signal), above=0, unit="mm")
     measured = _band(kspace, voxel_mm / spacing_mm)
     share = measured.flatten(1).double().mean(1).to(sigma) if len(signal) else sigma
     noisy = complex_noise(kspace, sigma / share.sqrt(), generator=generator)
@@ -170,7 +170,8 @@ def scan_ct(image_hu: Float[Tensor, "b c *s"], protocol: CTProtocol, *, pixel_mm
     r"""A CT image under another `protocol`: its dose by `low_dose`, then its kernel as a Gaussian blur.
 
     Shapes: `image_hu (B, C, *S)`, and so the answer. Units: HU; `pixel_mm` is the width of a pixel. A kernel sharper
-    than the image's cannot be had. No image gives none. `generator`: one for the batch. Errors: as `low_dose`.
+    than the image's cannot be had, and it blurs within a slice, not across. No image gives none. `generator`: one for
+    the batch. Errors: as `low_dose`; TypeError for what is no `CTProtocol`.
     Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891. Chapter 18.
 
     >>> water = torch.zeros(1, 1, 32, 32)
@@ -179,8 +180,13 @@ def scan_ct(image_hu: Float[Tensor, "b c *s"], protocol: CTProtocol, *, pixel_mm
     True
     """
     pixel_mm = check_number("pixel_mm", pixel_mm, above=0, unit="mm")
+    _check_protocol(protocol, CTProtocol)
     noisy = low_dose(image_hu, protocol.dose_fraction, pixel_mm=pixel_mm, generator=generator)
-    return gaussian_filter(noisy, protocol.blur_mm / pixel_mm)
+    if noisy.ndim < 5 or noisy.numel() == 0:
+        return gaussian_filter(noisy, protocol.blur_mm / pixel_mm)
+    slices = noisy.movedim(-1, 2)
+    blurred = gaussian_filter(slices.flatten(1, 2), protocol.blur_mm / pixel_mm)
+    return blurred.reshape(slices.shape).movedim(2, -1)
 
 
 def scan_ultrasound(amplitude: Float[Tensor, "b c *s"], protocol: UltrasoundProtocol) -> Float[Tensor, "b c *s"]:
@@ -188,16 +194,27 @@ def scan_ultrasound(amplitude: Float[Tensor, "b c *s"], protocol: UltrasoundProt
 
     Shapes: `amplitude (B, C, *S)`, and so the answer. Units: dB, from minus the dynamic range to 0. A gain g above 0
     makes all within g of the maximum alike: that is lost. No image gives none.
-    Errors: as `log_compress`. Chapter 18.
+    Errors: as `log_compress`; TypeError for what is no `UltrasoundProtocol`. Chapter 18.
 
     >>> amplitude = torch.tensor([[[[10.0, 1.0, 0.001]]]])
     >>> scan_ultrasound(amplitude, ULTRASOUND_PROTOCOLS["high gain"]).round()
     tensor([[[[  0.,  -5., -60.]]]])
     """
     check_image("amplitude", amplitude, least=0)
+    _check_protocol(protocol, UltrasoundProtocol)
     shown = protocol.dynamic_range_db
-    below = log_compress(amplitude, min(200.0, shown + max(protocol.gain_db, 0.0)))
-    return (below + protocol.gain_db).clamp(-shown, 0)
+    if amplitude.numel() == 0:
+        return amplitude
+    a = at_least_float32(amplitude)
+    peak = a.flatten(1).amax(1).clamp_min(torch.finfo(a.dtype).tiny)
+    black = 10 ** (-(shown + max(protocol.gain_db, 0.0) + 1) / 20)         # a dB below what is shown
+    share = (a / over_image(peak, a)).clamp_min(black)
+    return (20 * share.log10() + protocol.gain_db).clamp(-shown, 0)
+
+
+def _check_protocol(protocol: object, kind: type) -> None:
+    if not isinstance(protocol, kind):
+        raise TypeError(f"protocol: expected a {kind.__name__}, got {kind_of(protocol)}")
 
 
 def _band(kspace: Tensor, width: Tensor) -> Tensor:
@@ -207,5 +224,5 @@ def _band(kspace: Tensor, width: Tensor) -> Tensor:
     kept = torch.ones(len(kspace), 1, *space, dtype=torch.bool, device=kspace.device)
     for axis, n in enumerate(space):
         wave = (torch.arange(n, device=kspace.device) - n // 2).abs() / n         # in cycles a voxel
-        kept = kept & (wave.reshape([-1 if d == axis else 1 for d in range(len(space))]) <= half)
+        kept = kept & (wave.reshape([-1 if d == axis else 1 for d in range(len(space))]) <= half * (1 + 1e-6))
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from medlearn.base.validation import check_tensor, check_whole
+from medlearn.base.validation import check_finite, check_tensor, check_whole, kind_of
 from medlearn.data import BrainCohort, LesionSpec
 from medlearn.data.scan import grid_affine
 from medlearn.uncertainty import false_negative_threshold
@@ -61,12 +62,12 @@ class Study:
         r"""The scans themselves, of these `rows`: they are made anew, in about a fifth of a second a patient.
 
         Shapes: `rows (k,)` to `(k, X, Y)`, on the grid of `affine`. Units: white matter about 1. No row, no scan.
-        Errors: TypeError for anything but whole numbers. Chapter "Audit a model".
+        Errors: TypeError for anything but whole numbers; ValueError for one that is no row. Chapter "Audit a model".
 
         >>> submission().images(torch.tensor([0])).shape
         torch.Size([1, 64, 64])
         """
-        check_tensor("rows", rows, dtype="int64", shape="(k,)")
+        check_finite("rows", check_tensor("rows", rows, dtype="int64", shape="(k,)"), least=0, most=len(self.scan) - 1)
         made = [COHORT.batch([patient]).image[0, 0, :, :, height] for patient, height in self.scan[rows].tolist()]
         return torch.stack(made) if made else self.probability[:0]
 
@@ -84,11 +85,16 @@ def submission(seed: int = 0) -> Study:
 
 
 def said(report: Mapping[str, float]) -> str:
-    r"""A report in one line of text. Chapter "Audit a model".
+    r"""A report in one line of text. Errors: TypeError for anything but numbers by name. Chapter "Audit a model".
 
     >>> said({"patients": 30, "dice": 0.7451})
     'patients 30, dice 0.745'
     """
+    if not isinstance(report, Mapping):
+        raise TypeError(f"report: expected numbers by name, got {kind_of(report)}")
+    for line, value in report.items():
+        if not isinstance(value, Real) and not (isinstance(value, Tensor) and value.ndim == 0):
+            raise TypeError(f"report: expected a number for {line}, got {value!r}")
     return ", ".join(f"{line} {value:.3g}" for line, value in report.items())
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medlearn.base.validation import check_tensor, check_whole
+from medlearn.base.validation import check_tensor, check_whole, kind_of
 from medlearn.data import BrainCohort, LesionSpec, Scan, standardise
 from medlearn.metrics import confusion_counts
 
@@ -50,7 +50,10 @@ def trial(loss: Loss, *, seed: int = 0) -> Trial:
     >>> trial(nn.functional.cross_entropy)                      # it marks nothing at all
     Trial(dice=0.0, found=0.0, alarms=0.0)
     """
-    learnt, test = clinic(check_whole("seed", seed))
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of logits and labels, got {kind_of(loss)}")
+    seed = check_whole("seed", seed, most=2 ** 63 - 1)         # torch's generators take no more
+    learnt, test = clinic(seed)
     net = _network(seed)
     optimizer, generator = torch.optim.AdamW(net.parameters(), lr=RATE), torch.Generator().manual_seed(seed)
     seen, labels = views(learnt), (learnt.lesion > 0).long()
@@ -71,18 +74,17 @@ def trial(loss: Loss, *, seed: int = 0) -> Trial:
     return Trial(dice, hit[ill].double().mean().item(), marked[~ill].double().mean().item())
 
 
-@lru_cache(maxsize=4)
 def clinic(seed: int) -> tuple[Scan, Scan]:
     r"""The patients that are learnt from at the clinic of this `seed`, and those of its test.
 
-    A slice of each, 96 voxels a side. Errors: ValueError for a seed below 0. Chapter "Design the loss".
+    A slice of each, 96 voxels a side. Errors: TypeError for anything but a whole number; ValueError for a seed below 0.
+    Chapter "Design the loss".
 
     >>> learnt, test = clinic(0)
     >>> len(learnt), len(test), round((learnt.lesion > 0).double().mean().item(), 4)
     (64, 48, 0.001)
     """
-    cohort = BrainCohort(seed=1000 + seed, size=96, lesions=RARE)
-    return cohort.batch(range(LEARNT)), cohort.batch(range(LEARNT, LEARNT + TEST))
+    return _clinic(check_whole("seed", seed))
 
 
 def views(scan: Scan) -> Float[Tensor, "b 9 x y"]:
@@ -90,16 +92,25 @@ def views(scan: Scan) -> Float[Tensor, "b 9 x y"]:
 
     Shapes: a `scan` of B slices gives `(B, 9, X, Y)`: the standardised image; it blurred over 3, 5, 9 and 17 voxels,
     twice each; the spread within 5; the difference to the other side of the head; the brightest and the darkest value
-    within 9. Units: none. Chapter "Design the loss".
+    within 9. Units: none. Errors: TypeError for anything but a `Scan`; ValueError for one in 3D.
+    Chapter "Design the loss".
 
     >>> views(BrainCohort(size=32).batch([0])).shape
     torch.Size([1, 9, 32, 32])
     """
-    image = standardise(scan.image)
+    if not isinstance(scan, Scan):
+        raise TypeError(f"scan: expected a Scan, got {kind_of(scan)}")
+    image = standardise(check_tensor("scan.image", scan.image, dtype="float", shape="(B, 1, X, Y)"))
     blurred = [_blur(image, half) for half in BLURS]
     spread = (_blur(image ** 2, 2) - blurred[1] ** 2).clamp_min(0).sqrt()
     brightest, darkest = F.max_pool2d(image, 9, 1, 4), -F.max_pool2d(-image, 9, 1, 4)
     return torch.cat([image, *blurred, spread, blurred[0] - blurred[0].flip(2), brightest, darkest], dim=1)
+
+
+@lru_cache(maxsize=4)
+def _clinic(seed: int) -> tuple[Scan, Scan]:
+    cohort = BrainCohort(seed=1000 + seed, size=96, lesions=RARE)
+    return cohort.batch(range(LEARNT)), cohort.batch(range(LEARNT, LEARNT + TEST))
 
 
 def _blur(image: Tensor, half: int) -> Tensor:

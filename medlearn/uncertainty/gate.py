@@ -40,13 +40,13 @@ class ShiftGate:
         return torch.linalg.solve_triangular(self.root, away, upper=False).square().sum(0).sqrt()
 
     def p_values(self, statistics: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
-        r"""$p = (1 + \#\{i: D_i \ge D\}) / (m + 1)$, and $P(p \le \alpha) \le \alpha$ if nothing has changed.
+        r"""$p$ $= (1 + \#\{i: D_i \ge D\}) / (m + 1)$, and $P(p \le \alpha) \le \alpha$ if nothing has changed.
 
         Shapes: as `distance`, with the distances D of the m further scans. Errors: as `shift_gate`.
         Source: Bates et al. 2023, doi:10.1214/22-AOS2244.
         """
         m = len(self.distances)
-        nearer = torch.searchsorted(self.distances, self.distance(statistics))
+        nearer = torch.searchsorted(self.distances, self.distance(statistics) * (1 - 1e-12))    # equal to rounding
         return (1 + m - nearer).double() / (m + 1)
 
 
@@ -76,7 +76,8 @@ def shift_gate(known: Float[Tensor, "n d"], further: Float[Tensor, "m d"]) -> Sh
     spread = covariance.diagonal().sqrt()
     scaled = covariance / (spread[:, None] * spread).clamp_min(torch.finfo(torch.double).tiny)
     root, failed = torch.linalg.cholesky_ex(scaled)
-    if failed or root.diagonal().min() < 1e-6:
+    constant = known.amax(0) - known.amin(0) <= 1e-12 * known.abs().amax(0)             # no more than rounding
+    if failed or constant.any() or root.diagonal().min() < 1e-6:
         raise ValueError("known: expected statistics that vary and are no sums of each other, "
                          "got a singular covariance")
     bare = ShiftGate(known.mean(0), spread[:, None] * root, known.new_empty(0))

@@ -28,7 +28,8 @@ def laplace_variance(net: nn.Module, at: Float[Tensor, "m *features"], *, inputs
     a matrix of the squared number of these weights: a thousand are quick, a U-Net's are too many.
     The network is asked in evaluation mode and left as it was. Without training numbers it is the prior's variance.
     Errors: TypeError for what is no network or no float tensor; ValueError for a network that answers with more than
-    one number, a layer without weights of this network, a variance that is not positive, NaN.
+    one number, a layer without weights of this network, a variance that is not positive, NaN, a
+    prior so wide that float64 cannot tell the weights that the training numbers leave open.
     Source: MacKay 1992, doi:10.1162/neco.1992.4.3.448; linear in the weights: Immer et al. 2021, arXiv:2008.08400.
     Chapter 14.
 
@@ -41,16 +42,28 @@ def laplace_variance(net: nn.Module, at: Float[Tensor, "m *features"], *, inputs
         raise TypeError(f"net: expected an nn.Module, got {kind_of(net)}")
     for name, x in {"at": at, "inputs": inputs}.items():
         check_float(name, x)
+        if x.ndim == 0:
+            raise ValueError(f"{name}: expected inputs of the network, the first axis counts them, got shape ()")
+    if layer is not None and not isinstance(layer, nn.Module):
+        raise TypeError(f"layer: expected an nn.Module, got {kind_of(layer)}")
     check_shape("noise_variance", check_float("noise_variance", noise_variance), (len(inputs),),
                 because="one for each of the inputs")
     check_holds("noise_variance", noise_variance, noise_variance > 0, expected="positive variances")
     prior_variance = check_number("prior_variance", prior_variance, above=0)
     weights = _open_weights(net, layer)
+    dtypes = {weight.dtype for weight in net.parameters()}
+    for name, x in {"at": at, "inputs": inputs}.items():
+        if x.dtype not in dtypes:
+            raise TypeError(f"{name}: expected {' or '.join(map(str, dtypes))}, as the weights, got {x.dtype}")
     with in_evaluation(net):
         seen, asked = _jacobian(net, weights, inputs), _jacobian(net, weights, at)
-    precision = (seen.mT / noise_variance.to(seen)) @ seen
-    precision.diagonal().add_(1 / prior_variance)
-    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(precision), asked.mT, upper=False)
+    prior = torch.eye(seen.shape[1]).to(seen) / prior_variance ** 0.5
+    root = torch.linalg.qr(torch.cat([seen / noise_variance.to(seen).sqrt()[:, None], prior]), mode="r").R
+    scale = root.diagonal().abs()
+    if not scale.min() > 1e-12 * scale.max():
+        raise ValueError("prior_variance: expected one that float64 can hold beside the noise's, "
+                         f"got {prior_variance:.4g} and weights that the training numbers leave open")
+    whitened = torch.linalg.solve_triangular(root.mT, asked.mT, upper=False)
     return whitened.square().sum(0).to(at_least_float32(at).dtype)
 
 

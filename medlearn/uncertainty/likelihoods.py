@@ -89,7 +89,7 @@ def speckle_nll(log_power: Float[Tensor, "*shape"], power: Float[Tensor, "*shape
     partly alike is. Its gradient is $L\,(1 - I / e^\eta)$, that of a squared error over its own variance. Empty gives
     empty.
     Errors: TypeError for anything but float tensors; ValueError for shapes that differ, a negative power, a log-power
-    outside -80..80, looks that are not positive, NaN.
+    outside -80..80, looks that are not positive, NaN, a power so far above the log-power that the loss overflows.
     Source: Goodman 1976, doi:10.1364/JOSA.66.001145. Chapter 13.
 
     >>> log_power = torch.tensor([-1.0, 0.0, 1.0])
@@ -102,7 +102,7 @@ def speckle_nll(log_power: Float[Tensor, "*shape"], power: Float[Tensor, "*shape
     check_finite("power", power, least=0)
     looks = check_number("looks", looks, above=0)
     log_power, power = at_least_float32(log_power), at_least_float32(power)
-    return looks * (log_power + power * (-log_power).exp())
+    return check_finite("speckle_nll", looks * (log_power + power * (-log_power).exp()))
 
 
 def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b *s"], *,

@@ -47,7 +47,8 @@ def low_rank_logits(mean_logits: Float[Tensor, "b k *s"], factors: Float[Tensor,
     b, *rest = mean_logits.shape
     rank = factors.shape[1] if factors.ndim > 1 else 0
     check_shape("factors", factors, (b, rank, *rest), because="factors of each logit")
-    mean, factors, log_variance = (at_least_float32(value) for value in (mean_logits, factors, log_variance))
+    dtype = torch.promote_types(torch.promote_types(mean_logits.dtype, factors.dtype), log_variance.dtype)
+    mean, factors, log_variance = (at_least_float32(value.to(dtype)) for value in (mean_logits, factors, log_variance))
     together = normal((samples, b, rank), generator).to(mean)
     alone = normal((samples, *mean.shape), generator).to(mean)
     return mean + torch.einsum("tbr,br...->tb...", together, factors) + (log_variance / 2).exp() * alone

@@ -39,7 +39,7 @@ class Entropies(NamedTuple):
 
 
 def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m *shape"]) -> Variances:
-    r"""$\operatorname{Var}[y] = \mathbb{E}_m[\sigma_m^2] + \operatorname{Var}_m[\mu_m]$, aleatoric and epistemic.
+    r"""$\operatorname{Var}[y]$ $= \mathbb{E}_m[\sigma_m^2] + \operatorname{Var}_m[\mu_m]$, aleatoric and epistemic.
 
     Shapes: `means` $\mu$ and `variances` $\sigma^2$, the M members first, `(M, *shape)`; each part is `(*shape)`.
     Units: the answer's, squared.
@@ -60,7 +60,7 @@ def total_variance(means: Float[Tensor, "m *shape"], variances: Float[Tensor, "m
 
 
 def class_variance(probabilities: Float[Tensor, "m b k *s"]) -> Variances:
-    r"""$\bar p\,(1 - \bar p) = \mathbb{E}_m[p_m (1 - p_m)] + \operatorname{Var}_m[p_m]$, of each class: the same law.
+    r"""$\bar p\,(1 - \bar p)$ $= \mathbb{E}_m[p_m (1 - p_m)]$ $+ \operatorname{Var}_m[p_m]$, of each class: the same law.
 
     It is `total_variance` of a label that is 1 for its class and else 0: its mean is $p$ and its variance $p (1 - p)$.
     Shapes: the M members first, `(M, B, K, *S)`; each part is `(B, K, *S)`. Units: none, 0..1/4.

@@ -69,4 +69,54 @@ def test_jupyters_commands_are_left_out(tmp_path):
 
 @pytest.mark.parametrize("folder, options, code", [("nowhere", [], 2), (".", ["--minutes", "0"], 2)])
 def test_what_cannot_be_graded_is_refused(folder, options, code, tmp_path):
+    (tmp_path / "g.csv").write_text("the grades of last week")
     assert main(["grade", str(tmp_path / folder), "--out", str(tmp_path / "g.csv"), *options]) == code
+    assert (tmp_path / "g.csv").read_text() == "the grades of last week"
+
+
+def graded(folder):
+    return [(one.notebook, one.exercise, one.passed, one.cases, one.solved, one.remark) for one in grade(folder)]
+
+
+def test_what_no_file_can_hold_costs_one_remark(tmp_path):
+    """Half of a surrogate pair, in an error or in the notebook's source, and bytes of no encoding."""
+    notebook(tmp_path, "a", "raise ValueError('\\ud800\\nmore')", "check('tasks.volume', nothing)")
+    notebook(tmp_path, "b", "x = '\ud800'", *RIGHT)
+    notebook(tmp_path, "c", "import os", "os.write(2, b'\\xff'); os._exit(7)")
+    notebook(tmp_path, "d", "class Odd(Exception):\n    def __str__(self): return 1 / 0", "raise Odd", *RIGHT)
+    assert main(["grade", str(tmp_path), "--out", str(tmp_path / "g.csv")]) == 0
+    rows = list(csv.DictReader((tmp_path / "g.csv").open(encoding="utf-8")))
+    assert [(row["notebook"], row["passed"], row["remark"]) for row in rows] == [
+        ("a.ipynb", "0", r"cell 1: ValueError: \ud800"), ("b.ipynb", "8", ""),
+        ("c.ipynb", "0", r"its process ended with 7: \xff"), ("d.ipynb", "8", "")]
+
+
+def test_a_console_that_knows_few_characters_ends_nothing(tmp_path, monkeypatch):
+    notebook(tmp_path, "a", "raise ValueError('Größe')", "check('tasks.volume', nothing)")
+    with (tmp_path / "said").open("w", encoding="ascii") as console:
+        monkeypatch.setattr("sys.stdout", console)
+        assert main(["grade", str(tmp_path), "--out", str(tmp_path / "g.csv")]) == 0
+    assert "Größe" in (tmp_path / "g.csv").read_text(encoding="utf-8")
+
+
+def test_no_exercise_is_lost_without_a_word(tmp_path):
+    notebook(tmp_path, "a", *RIGHT, "import sys\ncheck('tasks.offsets', sys.exit())",
+             "check('tasks.iou_matrix', print)")
+    notebook(tmp_path, "b", "import os", "os._exit(0)")
+    notebook(tmp_path, "c", *RIGHT, "import os\ncheck('tasks.offsets', os._exit(0))")
+    early = "its process ended before all of its checks were asked"
+    rows = graded(tmp_path)
+    assert [(row[0][0], row[1], row[4]) for row in rows] == [
+        ("a", "tasks.volume", True), ("a", "tasks.offsets", False), ("a", "tasks.iou_matrix", False), ("b", "", False),
+        ("c", "tasks.volume", True), ("c", "", False)]
+    assert rows[1][-1].startswith("SystemExit") and rows[3][-1] == rows[5][-1] == early
+
+
+@pytest.mark.parametrize("source, left", [
+    ("k = (10\n     % 3)", None), ("s = '''\n%d items\n!\n'''", None),
+    ("k = (10\n     % 3)\n%pip install x", "k = (10\n     % 3)\npass"),
+    ("!git clone x\ns = '''\n%d\n'''", "pass\ns = '''\n%d\n'''"), ("!echo it's\nx = 1", "pass\nx = 1"),
+    ("%%time\nx = (", "pass\nx = ("),
+])
+def test_only_what_is_no_python_is_left_out(tmp_path, source, left):
+    assert code_cells(notebook(tmp_path, "a", source)) == [source if left is None else left]

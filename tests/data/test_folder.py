@@ -188,9 +188,9 @@ def test_a_row_of_one_number_is_a_label(tmp_path):
     assert folder.regions == () and folder.labels == tuple(LABELS) and folder.answers == folder.classes == 3
 
 
-@pytest.mark.parametrize("order", [None, (1, 2)])
+@pytest.mark.parametrize("order", [None, (1, 2), (1, "2", 3), (1, -2, 3)])
 def test_regions_without_an_order_are_refused(tmp_path, order, refused):
-    with refused("dataset.json: expected a regions_class_order with a number for each of whole, core, enhancing"):
+    with refused("dataset.json: expected a regions_class_order with a whole number for each of whole, core, enhancing"):
         read_folder(regional(tmp_path, order=order))
 
 

@@ -221,3 +221,44 @@ def test_several_findings_stay_and_other_files_are_refused(tmp_path, refused):
     np.savez(tmp_path / "c.npz", train_images=np.array([print], dtype=object), train_labels=np.zeros(1))
     with refused("c.npz: expected a file of MedMNIST"):
         read_medmnist(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_cut_or_damaged_file_is_refused_by_its_path_or_read_as_it_was(tmp_path, save):
+    images, labels = np.random.default_rng(0).integers(0, 256, (5, 9, 9), np.uint8), np.arange(5, dtype=np.uint8)
+    save(tmp_path / "a.npz", train_images=images, train_labels=labels)
+    whole, rng, path = (tmp_path / "a.npz").read_bytes(), np.random.default_rng(1), tmp_path / "b.npz"
+    damaged = [whole[:length] for length in range(0, len(whole), 29)] + [b"PK", b"PK\x03\x04" + whole[4:90]]
+    for at in rng.integers(0, len(whole), 300):
+        damaged.append(whole[:at] + bytes([whole[at] ^ int(rng.integers(1, 256))]) + whole[at + 1:])
+    for body in damaged:
+        path.write_bytes(body)
+        try:
+            found = read_medmnist(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: expected a file of MedMNIST")
+        else:                                                       # a byte that says nothing, as of the date
+            assert np.array_equal(found[0][:, 0], images) and np.array_equal(found[1], labels)
+    with pytest.raises(FileNotFoundError):
+        read_medmnist(tmp_path / "none.npz")
+
+
+IMAGES, LABELS = np.zeros((5, 9, 9), np.uint8), np.zeros((5, 1), np.uint8)
+
+
+@pytest.mark.parametrize("images, labels, which", [
+    (IMAGES[0, 0, 0], LABELS, "images"), (IMAGES[:, 0, 0], LABELS, "images"), (IMAGES[:, 0], LABELS, "images"),
+    (IMAGES.astype(str), LABELS, "images"), (IMAGES.astype(np.float32), LABELS, "images"),
+    (IMAGES, LABELS[:3], "labels"), (IMAGES, LABELS[0, 0], "labels"), (IMAGES, LABELS.astype(str), "labels"),
+    (IMAGES, IMAGES, "labels")])
+def test_images_and_labels_that_do_not_go_together_are_refused(tmp_path, refused, images, labels, which):
+    np.savez(tmp_path / "a.npz", train_images=images, train_labels=labels)
+    with refused(f"a.npz: expected train_{which} .* got .* of shape"):
+        read_medmnist(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("cohort", [None, 3, ("Task02_Heart",)])
+def test_what_is_no_cohort_is_refused(tmp_path, refused, cohort):
+    with refused("cohort: expected a name in COHORTS or a PublicCohort, got"):
+        download(cohort, tmp_path / "here")
+    assert not (tmp_path / "here").exists()

@@ -27,3 +27,27 @@ def test_what_is_refused(refused):
         region_masks(torch.zeros(1, 2, 2).long(), [])
     with refused("labels: expected"):
         region_masks(torch.zeros(1, 2, 2), [WHOLE])
+
+
+@pytest.mark.parametrize("labels, written", [
+    (("x",), 1), ((1.5,), 1), ((float("nan"),), 1), ((2 ** 70,), 1), ("12", 1), (1, 1), ((True,), 1), ((1,), "1"),
+    ((1,), 1.0), ((1,), -1), ((1,), 2 ** 70)])
+def test_a_region_is_of_whole_numbers(labels, written, refused):
+    with refused("^(labels|written): expected"):
+        LabelRegion("whole", labels, written)
+
+
+def test_a_region_may_be_given_as_a_list_or_in_numpy(unchecked):
+    region = LabelRegion("whole", list(np.arange(1, 3)), np.int64(1))
+    assert region == LabelRegion("whole", (1, 2), 1) and hash(region) == hash(LabelRegion("whole", (1, 2), 1))
+
+
+@pytest.mark.parametrize("labels, regions, why", [
+    (torch.tensor(1), [WHOLE], "labels: expected .* got one number"),
+    (torch.ones(1, 2, 2).long(), ["a"], "regions: expected a row of LabelRegion, got"),
+    (torch.ones(1, 2, 2).long(), "ab", "regions: expected a row of LabelRegion, got"),
+    (torch.ones(1, 2, 2).long(), WHOLE, "regions: expected a row of LabelRegion, got LabelRegion"),
+    (torch.ones(1, 2, 2).long(), None, "regions: expected a row of LabelRegion, got NoneType")])
+def test_what_is_no_row_of_regions_is_refused(labels, regions, why, refused):
+    with refused(why):
+        region_masks(labels, regions)

@@ -73,3 +73,17 @@ def test_what_cannot_be_charted_is_refused(refused):
         drift_chart(normal(20), patients=5, rate=1, generator=seeded())
     with refused("sd: expected .* got 0"):
         DriftChart(mean=0.0, sd=0, allowance=0.5, limit=5.0)
+
+
+@pytest.mark.parametrize("unit", [2.0 ** -60, 2.0 ** -43, 2.0 ** 60])
+def test_the_limit_knows_no_units(unit):
+    chart, other = (drift_chart(normal(20) * scale, patients=30, generator=seeded()) for scale in (1.0, unit))
+    assert other.limit == pytest.approx(chart.limit) and other.sd == pytest.approx(chart.sd * unit)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1234.567, 1e-9, 1e9])
+def test_scores_that_differ_by_rounding_alone_are_refused(value, refused):
+    scores = torch.full((11,), value, dtype=torch.float64)
+    for constant in (scores, torch.cat([scores, scores * (1 + 2e-16)])):
+        with refused("reference: .* all alike"):
+            drift_chart(constant, patients=5, generator=seeded())

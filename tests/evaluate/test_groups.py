@@ -84,3 +84,45 @@ def test_patients_without_the_same_columns_are_refused(refused):
     with refused("patients: expected sex, age for each, got sex for p2"):
         subgroups(evaluation(), {"p1": {"sex": "F", "age": "61"}, "p2": {"sex": "M"}})
     assert subgroups(evaluation(), {}) == []
+
+
+@pytest.mark.parametrize("values, groups", [
+    (["0"] * 9 + ["1", "2", "3", "4", "5", "6"], {"0": 9, "above 0": 6}),
+    ([0] * 4 + [1, 2, 3, 4, 5, 6], {"1.5 or more": 5, "below 1.5": 5}),
+    ([0] * 7 + [1, 2, 3, 4, 5, 6], {"0": 7, "above 0": 6}),
+    (["61", "48", "nan", "70", "33", "51", "59"], {"55 or more": 3, "below 55": 3, "unknown": 1}),
+    ([61, 48, math.nan, 70, None, 33, 51, 59], {"55 or more": 3, "below 55": 3, "unknown": 2}),
+    ([f"202401{day}" for day in range(10, 17)], {"20240113 or more": 4, "below 20240113": 3}),
+    (["1", "2", "nan"], {"1": 1, "2": 1, "unknown": 1}), (["Nan", "Phrae"], {"Nan": 1, "Phrae": 1}),
+    ([0, 1, None, " 1 "], {"0": 1, "1": 2, "unknown": 1}), (["nan"], {"unknown": 1}),
+])
+def test_a_column_is_cut_in_two_whatever_it_holds(values, groups):
+    rows = tuple(Row(f"p{i}", f"p{i}", 1, {"Dice": 0.5}, Path("p")) for i in range(len(values)))
+    found, = subgroups(Evaluation(LABELS, rows), {f"p{i}": {"x": value} for i, value in enumerate(values)})
+    assert {name: found.patients(name) for name in found.groups} == groups
+
+
+def test_blanks_in_a_file_do_not_count(tmp_path, refused):
+    path = tmp_path / "patients.csv"
+    path.write_text(" patient, sex \n 1 ,F \n2 , \n")
+    assert read_patients(path) == {"1": {"sex": "F"}, "2": {"sex": ""}}
+    for text, says in (("patient,sex\n1,F\n1 ,M\n", "1 twice"), ("patient,sex, sex\n1,F,F\n", "each once")):
+        path.write_text(text)
+        with refused(says):
+            read_patients(path)
+
+
+@pytest.mark.parametrize("held", ["patient,sex\nJosé,F\n".encode("latin-1"), "patient,sex\np,F\n".encode("utf-16"),
+                                  b"patient,sex\np," + b"x" * 131073], ids=["latin-1", "utf-16", "long"])
+def test_a_file_of_another_encoding_or_none_is_refused_by_its_path(tmp_path, held, refused):
+    (tmp_path / "patients.csv").write_bytes(held)
+    with refused("patients.csv: expected a CSV file in UTF-8, got"):
+        read_patients(tmp_path / "patients.csv")
+
+
+@pytest.mark.parametrize("odd", [None, [], "p0", {"p0": "M"}, {"p0": None}, {"p0": ["M"]}])
+def test_patients_of_another_kind_are_refused(odd, refused):
+    with refused("patients: expected what is known of each"):
+        subgroups(evaluation(), odd)
+    with refused("evaluation: expected an Evaluation, got"):
+        subgroups(odd, {})

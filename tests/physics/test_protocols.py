@@ -96,3 +96,46 @@ def test_gain_saturates_and_lifts_what_was_below_the_range():
     assert plain == pytest.approx([0, -6.02, -40, -60], abs=0.01)
     assert bright == pytest.approx([0, 0, -25, -55], abs=0.01)
     assert narrow == pytest.approx([0, -6.02, -40, -40], abs=0.01)
+
+
+@pytest.mark.parametrize("gain, shown", [(100.0, 200.0), (15.0, 190.0), (0.0, 60.0), (-10.0, 60.0)])
+def test_black_is_black(gain, shown):
+    protocol = UltrasoundProtocol(gain_db=gain, dynamic_range_db=shown, source="x")
+    assert scan_ultrasound(torch.tensor([[[[1.0, 0.0]]]]), protocol)[..., 1].item() == -shown
+
+
+def test_a_kernel_stays_within_its_slice():
+    image = torch.zeros(1, 1, 9, 9, 5)
+    image[..., 2] = 100
+    kernel = CTProtocol(blur_mm=8.0, source="x")
+    torch.testing.assert_close(scan_ct(image, kernel, pixel_mm=8.0, generator=seeded()), image)
+
+
+def test_the_wave_at_the_edge_is_kept():
+    wave = torch.cos(2 * math.pi * 3 / 10 * torch.arange(10.0)).expand(1, 1, 10, 10).contiguous()
+    kept = acquire(wave, 0.0, voxel_mm=1.5, spacing_mm=0.9, generator=seeded())
+    torch.testing.assert_close(kept, wave.abs())
+
+
+def test_whole_numbers_are_a_sigma(unchecked):
+    air, chosen = torch.zeros(2, 1, 8, 8), dict(voxel_mm=2.0, spacing_mm=1.0)
+    whole, real = (acquire(air, sigma, generator=seeded(), **chosen)
+                   for sigma in (torch.tensor([1, 2]), torch.tensor([1.0, 2.0])))
+    assert torch.equal(whole, real)
+
+
+@pytest.mark.parametrize("flip", [0, 180])
+def test_a_flip_without_signal_is_refused(refused, flip):
+    with refused("flip_deg: expected .* got"):
+        MRProtocol(flip_deg=flip, source="nowhere")
+
+
+@pytest.mark.parametrize("wrong", [None, "quarter dose", 3, torch.tensor(True)])
+def test_other_kinds_are_refused(refused, wrong):
+    image, one = torch.zeros(1, 1, 8, 8), torch.tensor(1.0)
+    for call in (lambda: relaxation_at(wrong, one, field_t=1.5), lambda: scan_ultrasound(image, wrong),
+                 lambda: scan_ct(image, wrong, pixel_mm=8.0, generator=seeded())):
+        with refused("expected .* got"):
+            call()
+    with refused("expected .* got"):
+        acquire(wrong, 1.0, voxel_mm=2.0, spacing_mm=1.0, generator=seeded())

@@ -67,3 +67,17 @@ def test_one_seed_one_study():
 def test_a_seed_that_is_none_is_refused(refused):
     with refused("expected .* got"):
         submission("one")
+
+
+def test_only_rows_of_the_study_have_an_image(refused):
+    study = submission()
+    for row in (-1, len(study.scan), 999):
+        with refused(f"rows: expected 0..161, got {row}"):
+            study.images(torch.tensor([0, row]))
+    assert study.images(torch.zeros(0, dtype=torch.int64)).shape == (0, 64, 64)
+
+
+@pytest.mark.parametrize("report", [None, "dice", [0.5], {"dice": "0.5"}, {"dice": None}])
+def test_a_report_is_of_numbers(report, refused):
+    with refused("report: expected .* got"):
+        said(report)

@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from medlearn.checks.rare import rare_loss
+from medlearn.data import BrainCohort
 from medlearn.practice import clinic, rare, trial, views
 
 
@@ -72,3 +73,23 @@ def test_shares_and_dice_are_counted_over_patients_and_voxels(short, monkeypatch
 def test_a_loss_that_is_no_number_to_learn_from_is_refused(loss, why, refused):
     with refused(why):
         trial(loss)
+
+
+def test_a_seed_that_is_none_is_refused_also_where_an_equal_one_was_asked_for(refused):
+    clinic(1)
+    for seed in (-1, None, "a", 1.0, True, []):
+        with refused("seed: expected a whole number"):
+            clinic(seed)
+        with refused("seed: expected a whole number"):
+            trial(rare_loss, seed=seed)
+    assert clinic(1) is clinic(1)
+
+
+def test_what_is_no_scan_of_slices_and_what_is_no_loss_is_refused(refused):
+    for scan in (None, clinic(0)[0].image):
+        with refused("scan: expected a Scan, got"):
+            views(scan)
+    with refused("scan.image: expected .*B, 1, X, Y.* got shape"):
+        views(BrainCohort(size=32, dim=3).batch([0]))
+    with refused("loss: expected a function of logits and labels, got NoneType"):
+        trial(None)

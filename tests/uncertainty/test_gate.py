@@ -93,3 +93,16 @@ def test_other_statistics_are_refused_at_the_gate(refused):
 def test_a_gpu_gives_the_same():
     here, there = shift_gate(K, K + 1), shift_gate(K.cuda(), K.cuda() + 1)
     torch.testing.assert_close(there.p_values(2 * K.cuda()).cpu(), here.p_values(2 * K))
+
+
+@pytest.mark.parametrize("d", [2, 8])
+def test_p_values_do_not_depend_on_the_batch(d):
+    known, further = normal(40, d, seed=0), normal(33, d, seed=1)
+    gate = shift_gate(known, further)
+    assert torch.equal(gate.p_values(further), torch.cat([gate.p_values(one[None]) for one in further]))
+
+
+@pytest.mark.parametrize("constant", [1234.567, 0.1, -3e-9, 0.0])
+def test_a_constant_statistic_is_refused(constant):
+    with pytest.raises(ValueError, match="known: expected statistics that vary"):
+        shift_gate(torch.full((7, 1), constant, dtype=torch.double), normal(3, 1, seed=0))

@@ -123,3 +123,24 @@ def test_more_than_one_number_and_what_is_no_network_are_refused(refused):
         laplace_variance(nn.Linear(2, 2), at, **seen)
     with refused("net: expected an nn.Module, got str"):
         laplace_variance("a network", at, **seen)
+
+
+@pytest.mark.parametrize("prior", [1.0, 1e6, 1e12])
+def test_a_wide_prior_stays_exact(prior):
+    line, x = nn.Linear(3, 1, bias=False).double(), torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.double)
+    found = laplace_variance(line, x, inputs=x, noise_variance=torch.ones(1, dtype=torch.double), prior_variance=prior)
+    assert found.item() == pytest.approx(14 * prior / (1 + 14 * prior), rel=1e-8)
+
+
+def test_a_prior_that_float64_cannot_hold_is_refused():
+    line, x = nn.Linear(3, 1, bias=False), torch.tensor([[1.0, 2.0, 3.0]])
+    with pytest.raises(ValueError, match="prior_variance: expected .* got"):
+        laplace_variance(line, x, inputs=x, noise_variance=torch.ones(1), prior_variance=1e30)
+
+
+@pytest.mark.parametrize("wrong", [dict(at=torch.tensor(1.0)), dict(inputs=torch.tensor(1.0)), dict(layer="x"),
+                                   dict(at=torch.ones(1, 1).double()), dict(inputs=torch.ones(1, 1).half())])
+def test_other_kinds_are_refused(refused, wrong):
+    usual = dict(at=torch.ones(1, 1), inputs=torch.ones(1, 1), noise_variance=torch.ones(1), prior_variance=1.0)
+    with refused(f"{next(iter(wrong))}: expected .* got"):
+        laplace_variance(nn.Linear(1, 1), **usual | wrong)

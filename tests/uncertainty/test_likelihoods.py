@@ -331,3 +331,8 @@ def test_what_is_no_speckle_is_refused(refused, change, said):
     given_ = {"log_power": torch.zeros(2), "power": torch.ones(2), "looks": 1, **change}
     with refused(said):
         speckle_nll(given_.pop("log_power"), given_.pop("power"), **given_)
+
+
+def test_a_speckle_loss_that_overflows_is_refused():
+    with pytest.raises(ValueError, match="speckle_nll: expected finite numbers, got"):
+        speckle_nll(torch.tensor([-80.0]), torch.tensor([1e5]))

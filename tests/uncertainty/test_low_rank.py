@@ -113,3 +113,12 @@ def test_bad_inputs_are_refused(refused, name):
     good = {"factors": FACTORS, "log_variance": LOG_VARIANCE, "samples": 2, "generator": seeded()}
     with refused(match):
         low_rank_nll(MEAN, LABELS, **(good | wrong))
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_one_of_them_may_be_of_float64(which):
+    mean, factors, log_variance = (value.double() if i == which else value
+                                   for i, value in enumerate((MEAN, FACTORS, LOG_VARIANCE)))
+    draws = low_rank_logits(mean, factors, log_variance=log_variance, samples=2, generator=seeded())
+    nll = low_rank_nll(mean, LABELS, factors=factors, log_variance=log_variance, samples=2, generator=seeded())
+    assert draws.dtype == nll.dtype == torch.float64
