@@ -60,11 +60,13 @@ def opened(page: Page, address: str) -> Page:
 
 
 def shown(page: Page, address: str, light: str = "day") -> Page:
-    """Opens it where it is not open yet; the light changes without another load."""
-    page.tab.emulate_media(color_scheme="dark" if light == "night" else "light")
+    """Opens it where it is not open yet; the light changes without another load, and its colours at once."""
+    scheme = "dark" if light == "night" else "light"
+    page.tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     if page.tab.url != address:
         opened(page, address)
-    page.run("document.getAnimations().forEach((one) => one.finish())")                # colours fade over
+    page.wait_for(f"(document.documentElement.dataset.theme ?? '{scheme}') === '{scheme}'")
+    page.run("new Promise(requestAnimationFrame).then(() => document.getAnimations().forEach((one) => one.finish()))")
     return page
 
 
