@@ -29,6 +29,7 @@ def pages_of(site: Path) -> list[str]:
 PAGES = pages_of(BOOK)
 CHAPTERS = [f"{path.relative_to(ROOT).with_suffix('').as_posix()}.html" for path in chapters()
             if not is_solution(path)]
+RUN = [*CHAPTERS, *(name.replace(".html", "_solution.html") for name in CHAPTERS)]
 built = pytest.mark.skipif(not PAGES, reason="the book is not built: make book")
 vendored = pytest.mark.skipif(not VENDORED, reason="MathJax is not at hand: this build's pages take it from its CDN")
 pytestmark = [needs_browser, built]
@@ -172,7 +173,7 @@ def test_a_page_says_where_it_comes_from(page, name):
     if name != "404.html":
         said = page.run("document.querySelector('.stamp').innerText")
         assert re.search(r"^medlearn \S+ · commit \w+", said)
-        assert (name in CHAPTERS) == bool(re.search(r"run on \d+ \w+ \d{4} · .+Python \S+, torch \S+", said))
+        assert (name in RUN) == bool(re.search(r"run on \d+ \w+ \d{4} · .+Python \S+, torch \S+", said))
 
 
 def test_explorers_answer_to_keys(page):
