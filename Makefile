@@ -103,7 +103,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@if $(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1; then :; else \
 	  $(find_python); echo "Environment: $(VENV), with $$($$found --version)"; $(make_venv); fi
 	@echo "Installing what is missing (the first time about 1.3 GB; a minute or two on a fast line)"
-	@$(BIN)/python -m pip install -c constraints.txt -e '.[book,dask,dicom,download,lab,onnx,ray,test]'
+	@$(BIN)/python -m pip install -c constraints.txt -e '.[book,dask,dicom,download,lab,onnx,test]'
 	@touch $@
 
 # What looks at the project from outside has an environment of its own, and needs no pin beside the book's.
