@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from medlearn import __version__
@@ -69,38 +70,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+# Where each command stands, and which of its options go by their place. A module is loaded once it is asked for.
+COMMANDS = {
+    "train": ("training", "train", ("words",)),
+    "predict": ("predicting", "predict", ("run", "source")),
+    "evaluate": ("evaluating", "evaluate", ("predictions", "truths")),
+    "info": ("info", "info", ("path",)),
+    "download": ("downloading", "download", ("name", "folder")),
+    "card": ("card", "card", ("run",)),
+    "progress": ("progress", "progress", ()),
+    "grade": ("grading", "grade_folder", ("folder", "out")),
+}
+
+
 def _run(command: str, options: dict[str, Any]) -> int:
-    if command == "train":
-        from medlearn.cli.training import train
-
-        return train(options.pop("words"), **options)
-    if command == "predict":
-        from medlearn.cli.predicting import predict
-
-        return predict(options.pop("run"), options.pop("source"), **options)
-    if command == "evaluate":
-        from medlearn.cli.evaluating import evaluate
-
-        return evaluate(options.pop("predictions"), options.pop("truths"), **options)
-    if command == "download":
-        from medlearn.cli.downloading import download
-
-        return download(options.pop("name"), options.pop("folder"))
-    if command == "card":
-        from medlearn.cli.card import card
-
-        return card(options.pop("run"), **options)
-    if command == "grade":
-        from medlearn.cli.grading import grade_folder
-
-        return grade_folder(options.pop("folder"), options.pop("out"), **options)
-    if command == "progress":
-        from medlearn.cli.progress import progress
-
-        return progress(**options)
-    from medlearn.cli.info import info
-
-    return info(options.pop("path"))
+    module, function, places = COMMANDS[command]
+    run = getattr(import_module(f"medlearn.cli.{module}"), function)
+    return run(*[options.pop(name) for name in places], **options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -51,7 +51,7 @@ class Protocol:
     Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees, `field_t` in tesla, `voxel_mm` in mm; `bias` and `noise`
     have none.
     Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, and as
-    `medlearn.physics.mri` and `medlearn.physics.relaxation_at`. Chapters 12 and 19.
+    `medlearn.physics.mri` and `medlearn.physics.relaxation_at`. Chapters 12 and 18.
 
     >>> scan = BrainCohort(size=64, protocol=Protocol(noise=(0.08, 0.08))).batch([0])
     >>> round(scan.image[0, 0, :8].mean().item(), 2)            # of air: 0.08 sqrt(pi / 2)

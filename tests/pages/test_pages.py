@@ -27,9 +27,8 @@ def pages_of(site: Path) -> list[str]:
 
 
 PAGES = pages_of(BOOK)
-CHAPTERS = [f"{path.relative_to(ROOT).with_suffix('').as_posix()}.html" for path in chapters()
-            if not is_solution(path)]
-RUN = [*CHAPTERS, *(name.replace(".html", "_solution.html") for name in CHAPTERS)]
+RUN = [f"{path.relative_to(ROOT).with_suffix('').as_posix()}.html" for path in chapters()]
+CHAPTERS = [name for name in RUN if not is_solution(Path(name))]
 built = pytest.mark.skipif(not PAGES, reason="the book is not built: make book")
 vendored = pytest.mark.skipif(not VENDORED, reason="MathJax is not at hand: this build's pages take it from its CDN")
 pytestmark = [needs_browser, built]
