@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -115,13 +116,32 @@ def studies(root: Path = ROOT) -> dict[str, Study]:
     return {chapter.stem: study for chapter in chapters(root) if (study := read_study(chapter, root))}
 
 
+def only_shows(node: ast.stmt) -> bool:
+    """Whether a statement prints or sets a table, and nothing else; or repeats such statements."""
+    if isinstance(node, ast.For) and not node.orelse:
+        return all(map(only_shows, node.body))
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        return False
+    return ast.unparse(node.value.func) in ("print", "viz.table")
+
+
+def experiment(source: str) -> str:
+    """A cell's lines, without blank ones, lines of comment, and statements that only show what was found."""
+    lines = source.splitlines()
+    shown = {line for node in ast.parse(source).body if only_shows(node) for line in range(node.lineno, node.end_lineno + 1)}
+    return "\n".join(line.rstrip() for number, line in enumerate(lines, 1)
+                     if number not in shown and line.strip() and not line.lstrip().startswith("#"))
+
+
 def code_digest(chapter: Path) -> str:
-    """Changes with a chapter's code; not with its prose, its lines of comment or its solutions; on every Python the same."""
+    """Changes with a chapter's experiment; not with its prose, its solutions or what it prints; on every Python the same.
+
+    What is computed within a `print` or a table is not seen: keep experiments out of them.
+    """
     h = hashlib.sha256()
     for cell in cells(chapter):
         if cell.kind == "code" and SOLUTION not in cell.tags:
-            code = [line.rstrip() for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-            h.update("\n".join(code).encode() + b"\0")
+            h.update(experiment(cell.source).encode() + b"\0")
     return h.hexdigest()[:12]
 
 

@@ -72,6 +72,9 @@ def test_a_record_goes_stale_with_the_code_and_not_with_the_prose(book, chapter)
     assert trials.main(["--only", "as it is"], book.root) == 0 and stale(book.root) == []
     chapter.write_text(chapter.read_text().replace("# One", "# One, in other words").replace("\n\nx = 1", "\n\n# a comment\nx = 1"))
     assert stale(book.root) == []
+    chapter.write_text(chapter.read_text().replace("x = 1 +", 'print("x")\nfor i in range(2):\n    viz.table([[i, 1]],\n'
+                                                              '              columns=["i", "one"])\nx = 1 +'))
+    assert stale(book.root) == []  # what only shows a number does not change it
     chapter.write_text(chapter.read_text().replace("x = 1 +", "x = 2 +"))
     assert stale(book.root) == ["book/recorded/studies/01_one.json: is older than its chapter's code; say `make study ONLY=01`"]
 
