@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from medlearn.base.grid import Grid, Spacing, as_spacing
 from medlearn.base.validation import check_number, check_whole
@@ -16,7 +15,6 @@ from medlearn.physics.despeckle import gaussian_kernel
 
 FWHM = math.sqrt(8 * math.log(2))           # of a Gaussian, in its standard deviations
 EDGE = 1e-3                                 # of a voxel, by which rounding in a header may miss
-SLAB_VOXELS = 2 ** 20                       # of oblique coordinates at a time, which bounds the memory
 
 
 def resized_grid(grid: Grid, shape: Sequence[int]) -> Grid:
@@ -193,20 +191,17 @@ def _along_axes(values: Tensor, map_: np.ndarray, shape: tuple[int, int, int], o
 
 
 def _oblique(values: Tensor, map_: np.ndarray, shape: tuple[int, int, int], outside: float) -> Tensor:
-    """All axes at once, slab by slab along the new first axis."""
-    size = torch.tensor(values.shape[1:], dtype=torch.float64)
-    turn, shift = torch.from_numpy(map_[:3, :3]), torch.from_numpy(map_[:3, 3])
-    plane = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64) for n in shape[1:])).reshape(-1, 2)
-    in_plane = plane @ turn[:, 1:].T + shift
-    slabs = []
-    for rows in torch.arange(shape[0], dtype=torch.float64).split(max(1, SLAB_VOXELS // len(plane))):
-        at = rows[:, None, None] * turn[:, 0] + in_plane
-        beyond = ((at < -0.5 - EDGE) | (at > size - 0.5 + EDGE)).any(-1)
-        unit = ((2 * at + 1) / size - 1).flip(-1).to(values.dtype)       # grid_sample counts z, y, x, edge to edge
-        slab = F.grid_sample(values[None], unit[None, :, :, None], mode="bilinear", padding_mode="border",
-                             align_corners=False)[0, ..., 0]
-        slabs.append(slab.masked_fill(beyond, outside).reshape(len(values), len(rows), *shape[1:]))
-    return torch.cat(slabs, dim=1)
+    """All axes at once."""
+    from scipy.ndimage import affine_transform
+
+    beyond = np.zeros(shape, dtype=bool)
+    for row, n in zip(map_, values.shape[1:]):
+        x, y, z = (turn * np.arange(size) for turn, size in zip(row, shape))
+        at = x[:, None, None] + (y[:, None] + z + row[3])
+        beyond |= (at < -0.5 - EDGE) | (at > n - 0.5 + EDGE)
+    channels = [affine_transform(channel, map_[:3, :3], map_[:3, 3], shape, order=1, mode="nearest")
+                for channel in values.numpy()]
+    return torch.from_numpy(np.stack(channels)).masked_fill(torch.from_numpy(beyond), outside)
 
 
 def _boxes(mask: Tensor, map_: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
