@@ -196,8 +196,8 @@ def _oblique(values: Tensor, map_: np.ndarray, shape: tuple[int, int, int], outs
 
     beyond = np.zeros(shape, dtype=bool)
     for row, n in zip(map_, values.shape[1:]):
-        x, y, z = (turn * np.arange(size) for turn, size in zip(row, shape))
-        at = x[:, None, None] + (y[:, None] + z + row[3])
+        x, y, z = ((turn * np.arange(size)).astype(np.float32) for turn, size in zip(row, shape))
+        at = x[:, None, None] + (y[:, None] + z + np.float32(row[3]))
         beyond |= (at < -0.5 - EDGE) | (at > n - 0.5 + EDGE)
     channels = [affine_transform(channel, map_[:3, :3], map_[:3, 3], shape, order=1, mode="nearest")
                 for channel in values.numpy()]
