@@ -83,6 +83,12 @@ def white_cards(page: Page) -> list[str]:
             && getComputedStyle(e, '::before').clipPath.startsWith('polygon(evenodd'))).map(e => e.querySelector('img').alt)""")
 
 
+def see_through(page: Page) -> list[str]:
+    """Frames of an explorer that mix with what they lie over, instead of hiding it."""
+    return page.run("""Array.from(document.querySelectorAll('.medlearn-frame img')).filter(
+        e => getComputedStyle(e).mixBlendMode !== 'normal').map(e => e.parentNode.querySelector('img').alt)""")
+
+
 def stretched(page: Page) -> list[str]:
     """Pictures that are not shown in their own proportions."""
     return page.run("""Promise.all(Array.from(document.querySelectorAll('figure img'), async (e) => {

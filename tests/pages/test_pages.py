@@ -123,6 +123,10 @@ def test_no_figure_is_a_white_card_in_the_dark(seen):
     assert seen.run("document.documentElement.dataset.theme") != "dark" or ask.white_cards(seen) == []
 
 
+def test_a_frame_hides_what_it_lies_over(seen):
+    assert ask.see_through(seen) == []
+
+
 # On every page -------------------------------------------------------------------------------------------------------
 
 def test_a_page_and_its_images_have_names(page):
