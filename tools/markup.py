@@ -66,6 +66,12 @@ class Translator:
             case "live":
                 to = self.book.link(Place(self.page, make_id(it.label or f"live-{it.argument}"), "in the book"))
                 return self._aside(it, "A figure to play with", "\n\n".join(filter(None, [self._body(it), f"It computes {to}."])))
+            case "architecture":
+                to = self.book.link(Place(self.page, make_id(it.label or f"architecture-{it.argument}"), "in the book"))
+                return self._aside(it, "A network, drawn", "\n\n".join(filter(None, [self._body(it), f"It is drawn {to}."])))
+            case "chain":
+                steps = re.sub(r"^- \S+ \| ([^|]+?) \| (.+)$", r"1. **\1.** \2", it.body, flags=re.MULTILINE)
+                return self._aside(it, "Step by step", self.translate(steps, it.body_line))
             case "dropdown":
                 return _folded(self._argument(it), self._body(it))
             case "exercise":

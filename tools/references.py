@@ -154,10 +154,10 @@ class References:
 
 
 def _draws(directive) -> bool:
-    """Whether a code cell, or an instrument with a caption, makes a numbered figure on its page."""
+    """Whether a code cell, a schematic, or an instrument with a caption makes a numbered figure on its page."""
     if directive.name == "code-cell":
         return bool(_settings(directive)) or "explore(" in directive.body
-    return directive.name == "live" and bool(directive.body)
+    return directive.name in ("live", "architecture", "chain") and bool(directive.body)
 
 
 def _normal(path: Path) -> str:

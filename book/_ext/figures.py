@@ -1,4 +1,4 @@
-"""Every picture of a chapter is a figure with a number and a visible caption; a live instrument is one, too."""
+"""Every picture of a chapter is a figure with a number and a visible caption; instruments and schematics are, too."""
 from __future__ import annotations
 
 import ast
@@ -86,7 +86,25 @@ def instrument(name: str, volume: str = "") -> nodes.raw:
                          "your browser, with JavaScript.</noscript></div>", format="html")
 
 
-class Live(SphinxDirective):
+class Captioned(SphinxDirective):
+    """Something in the page with a number, a name and a caption, which is the directive's text."""
+
+    has_content = True
+    option_spec = {"name": directives.unchanged}
+
+    def figure(self, place: nodes.Node, kind: str, name: str) -> list[nodes.Node]:
+        """A figure of this kind; what it is called where no `:name:` says so."""
+        figure = nodes.figure("", place, classes=[kind])
+        self.set_source_info(figure)
+        caption = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, caption)
+        figure += nodes.caption("", "", *caption[0].children)
+        figure["names"].append(nodes.fully_normalize_name(self.options.get("name") or name))
+        self.state.document.note_explicit_target(figure, figure)
+        return [figure]
+
+
+class Live(Captioned):
     """A figure that computes in the page.
 
         :::{live} ct-dose
@@ -96,24 +114,14 @@ class Live(SphinxDirective):
     """
 
     required_arguments = 1
-    has_content = True
-    option_spec = {"name": directives.unchanged,
+    option_spec = {**Captioned.option_spec,
                    "volume": lambda given: directives.choice(given, ("brain", "torso"))}
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
         place = instrument(name, self.options.get("volume", ""))
         live_pages(self.env).add(self.env.docname)
-        if not self.content:
-            return [place]
-        figure = nodes.figure("", place, classes=["live"])
-        self.set_source_info(figure)
-        caption = nodes.Element()
-        self.state.nested_parse(self.content, self.content_offset, caption)
-        figure += nodes.caption("", "", *caption[0].children)
-        figure["names"].append(nodes.fully_normalize_name(self.options.get("name") or f"live-{name}"))
-        self.state.document.note_explicit_target(figure, figure)
-        return [figure]
+        return self.figure(place, "live", f"live-{name}") if self.content else [place]
 
 
 def live_pages(env) -> set[str]:

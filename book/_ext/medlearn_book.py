@@ -29,6 +29,7 @@ from front import Hero, Part, Place, fill, gather  # noqa: E402
 from lint import claim_problems  # noqa: E402
 from page_head import surround  # noqa: E402
 from predict import Predict, Prediction, box_predictions, depart_prediction, visit_prediction  # noqa: E402
+from schematics import Architecture, Chain  # noqa: E402
 from studies import all_quantities, quoted  # noqa: E402
 from whole_site import more_pages, no_index, write_files  # noqa: E402
 
@@ -97,7 +98,8 @@ def setup(app: Sphinx) -> dict:
     app.add_node(Place)
     app.add_node(Fold, html=(visit_fold, depart_fold))
     app.add_node(Prediction, html=(visit_prediction, depart_prediction))
-    for name, directive in {"claims": Claims, "predict": Predict, "live": Live, "hero": Hero, "book": Part}.items():
+    for name, directive in {"claims": Claims, "predict": Predict, "live": Live, "architecture": Architecture, "chain": Chain,
+                            "hero": Hero, "book": Part}.items():
         app.add_directive(name, directive)
     app.add_role("study", study_role)
     app.add_role("exact", exact_role)

@@ -78,6 +78,20 @@
     show();
   }
 
+  // Schematics ----------------------------------------------------------------------------------------------------------
+
+  // A part of a drawing says what it is, below the drawing, when it is pointed at, reached by Tab or tapped.
+  function schematic(root) {
+    const says = root.querySelector(".schematic-says"), parts = root.querySelectorAll(".part");
+    parts.forEach((part) => {
+      const show = () => {
+        says.textContent = part.dataset.says;
+        parts.forEach((other) => other.classList.toggle("shown", other === part));
+      };
+      ["pointerenter", "focus", "click"].forEach((event) => part.addEventListener(event, show));
+    });
+  }
+
   // Folds and boxes -----------------------------------------------------------------------------------------------------
 
   // A link into a fold opens it.
@@ -110,6 +124,7 @@
   }
 
   document.querySelectorAll(".predict").forEach(prediction);
+  document.querySelectorAll(".schematic-box").forEach(schematic);
   addEventListener("hashchange", openTarget);
   addEventListener("beforeprint", print);
   addEventListener("resize", reachable);

@@ -164,7 +164,7 @@ class _Wiring(TorchFunctionMode):
             result = _MAXIMA.get(name, func)(*args, **kwargs)
         for tensor in result if isinstance(result, tuple | list) else [result]:
             if isinstance(tensor, Tensor) and tensor.requires_grad:
-                tensor.register_hook(_touched)
+                tensor.register_hook(_touched_if_used)
         return result
 
 
@@ -241,6 +241,11 @@ def _touched(gradient: Tensor) -> Tensor:
     """1 where the gradient is more than rounding, else 0: so nothing under- or overflows in the deepest network."""
     size = gradient.abs()
     return (size > 1e-6 * size.max()).to(gradient.dtype)
+
+
+def _touched_if_used(gradient: Tensor | None) -> Tensor | None:
+    """None comes back to a part of a tensor that was cut into several and not used."""
+    return None if gradient is None else _touched(gradient)
 
 
 def _rhythm(spans: list[tuple[int, int]]) -> tuple[int, int] | None:

@@ -2,10 +2,11 @@ function (id, data) {
   "use strict";
   // The same explorer may stand on a page twice, and a notebook may draw an output anew: each copy is set up once.
   document.querySelectorAll('[data-explorer="' + id + '"]:not([data-ready])').forEach(function (root) {
-    var image = root.querySelector("img");
+    var box = root.querySelector(".medlearn-frame");
+    var image = box.querySelector("img");
+    var over = image.nextElementSibling;   // what differs from the first frame lies over it
     var sliders = Array.prototype.slice.call(root.querySelectorAll("input"));
     var first = sliders[0];
-    data.frames[0][0] = image.src;
 
     function show() {
       var frame = 0;
@@ -15,8 +16,10 @@ function (id, data) {
         slider.setAttribute("aria-valuetext", text);
         slider.parentNode.querySelector("b").textContent = text;
       });
-      image.src = data.frames[frame][0];
+      over.hidden = !data.frames[frame][0];
+      if (!over.hidden) over.src = data.frames[frame][0];
       image.alt = data.frames[frame][1];
+      box.style.setProperty("--paper-only", data.frames[frame][2]);
     }
 
     sliders.forEach(function (slider) {

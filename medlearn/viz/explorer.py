@@ -14,7 +14,7 @@ from typing import Any
 
 from medlearn.base.validation import check_whole
 from medlearn.viz.axes import Axis
-from medlearn.viz.frames import encode, render, same_size
+from medlearn.viz.frames import Frame, encode, render, same_size
 
 MAX_BYTES = 400_000
 MAX_FRAMES = 200
@@ -46,7 +46,7 @@ class Explorer:
         return f"<Explorer: {', '.join(self.names)}, {self.frames} frames>"
 
 
-def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width: int | None = None, dpi: int = 144,
+def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width: int | None = None, dpi: int = 200,
             **axes: Any) -> Any:
     r"""A figure with one or two sliders: `draw(**values)` for every combination of the axes' values.
 
@@ -57,8 +57,9 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
 
     `draw` returns a matplotlib Figure, always of one size, or draws on `plt.gcf()`; its figures are closed. `alt` says
     what the picture shows to readers who do not see it; the values are added to it frame by frame. An axis is a list
-    of values, or a dict of label to value. The frames are WebP, or PNG where that is smaller. An explorer above
-    400 kB loses quality, then pixels, until it fits; its `nbytes` says what it weighs.
+    of values, or a dict of label to value. The frames are AVIF (WebP where Pillow has none), or PNG where that is
+    smaller, and hold only what differs from the first. An explorer above 400 kB loses quality, then pixels, until it
+    fits; its `nbytes` says what it weighs. The book's dark pages turn the paper dark, and leave images and maps.
     Units: a unit in an axis's name is written beside its values (`dose_percent` reads "dose: 5 %"); `width` is the
     greatest width on the page in px, the figure's own where not given; `dpi` the drawing's pixels per inch.
     An axis without values is refused.
@@ -91,11 +92,12 @@ def explore(draw: Callable[..., Any], /, *, alt: str, live: bool = False, width:
     if count > MAX_FRAMES:
         raise ValueError(f"axes: expected at most {MAX_FRAMES} frames, got "
                          f"{' x '.join(str(len(axis.values)) for axis in sliders)} = {count}")
-    pictures = [render(draw, dict(zip(axes, values)), dpi) for values in product(*(axis.values for axis in sliders))]
+    frames = [render(draw, dict(zip(axes, values)), dpi) for values in product(*(axis.values for axis in sliders))]
+    pictures = [frame.picture for frame in frames]
     size = same_size(pictures)
 
     def html(uris: list[str]) -> str:
-        return _html(uris, sliders, alt, size, width or round(size[0] / dpi * 100))
+        return _html(uris, frames, sliders, alt, width or round(size[0] / dpi * 100))
 
     room = MAX_BYTES - len(html([""] * count).encode())
     return Explorer(html(encode(pictures, room)), tuple(axes), count)
@@ -106,15 +108,26 @@ def caption(alt: str, axes: list[Axis], texts: tuple[str, ...]) -> str:
     return f"{alt} ({', '.join(f'{axis.label} {text}' for axis, text in zip(axes, texts))})"
 
 
-def _html(uris: list[str], axes: list[Axis], alt: str, size: tuple[int, int], width: int) -> str:
+def paper(frame: Frame) -> str:
+    """All of a frame but its images and maps, as a CSS polygon: what a dark page may turn dark."""
+    def corners(left: float, top: float, right: float, bottom: float) -> str:
+        points = ((0, 0), (left, top), (right, top), (right, bottom), (left, bottom), (left, top))
+        return ",".join(f"{x:.2%} {y:.2%}" for x, y in points)
+
+    return f"polygon(evenodd,{','.join(corners(*box) for box in ((0, 0, 1, 1), *frame.pictures_at))})"
+
+
+def _html(uris: list[str], drawn: list[Frame], axes: list[Axis], alt: str, width: int) -> str:
     alts = [caption(alt, axes, texts) for texts in product(*(axis.texts for axis in axes))]
+    papers = [paper(frame) for frame in drawn]
+    size = drawn[0].picture.size
     # The first frame is in the page already. "<" is written as an escape, so that no label can end the script.
-    data = json.dumps({"frames": list(zip(["", *uris[1:]], alts)), "texts": [axis.texts for axis in axes]},
+    data = json.dumps({"frames": list(zip(["", *uris[1:]], alts, papers)), "texts": [axis.texts for axis in axes]},
                       ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(_template("explore.html")).substitute(
         id=sha256((uris[0] + data).encode()).hexdigest()[:12],
         css=_template("explore.css"), js=_template("explore.js"), data=data, alt=escape(alt), first=uris[0],
-        first_alt=escape(alts[0]), frames=len(uris), pixels_x=size[0], pixels_y=size[1], width=width,
+        first_alt=escape(alts[0]), paper=papers[0], frames=len(uris), pixels_x=size[0], pixels_y=size[1], width=width,
         # room for the longest text, so that nothing moves with the value
         sliders="\n".join(_slider(axis, max(map(_room, axes))) for axis in axes))
 

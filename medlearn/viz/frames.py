@@ -5,16 +5,32 @@ import io
 import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
-# (share of the width, WebP quality): what is given up, in this order, until an explorer is light enough.
-STEPS = ((1.0, 85), (1.0, 70), (1.0, 50), (0.8, 60), (0.65, 55), (0.5, 50), (0.5, 30))
+# (share of the width, quality): what is given up, in this order, until an explorer is light enough.
+STEPS = ((1.0, 75), (1.0, 55), (1.0, 40), (1.0, 28), (0.8, 35), (0.65, 35), (0.5, 30))
+FIRST = 60      # the least quality of the first frame, of which every other one shows parts
+BLOCK = 16      # pixels a side of the squares in which a frame tells what differs from the first
+SAMPLE = 4      # frames whose weight says whether a step is worth a try
+
+Box = tuple[float, float, float, float]
 
 
-def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
+@dataclass(frozen=True)
+class Frame:
+    """A drawn figure, and where in it pictures lie: (left, top, right, bottom), each a share of its sides."""
+    picture: Image
+    pictures_at: tuple[Box, ...]
+
+
+def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
     """Calls `draw`, takes the picture of its figure, closes every figure that it opened."""
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
@@ -33,7 +49,7 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
         buffer = io.BytesIO()
         with plt.rc_context({"savefig.bbox": "standard"}):      # a tight box would change size from frame to frame
             figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
-        return Image.open(buffer).convert("RGB")
+        return Frame(Image.open(buffer).convert("RGB"), _pictures_at(figure))
     finally:
         for number in set(plt.get_fignums()) - already_open:
             plt.close(number)
@@ -41,33 +57,100 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Image:
             plt.close(drawn)
 
 
-def data_uri(picture: Image, quality: int) -> str:
-    """A picture as WebP, or as a PNG of at most 256 colours where that is smaller: flat drawings stay sharp."""
-    def encoded(image: Image, kind: str, **options: Any) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        return buffer.getvalue()
+def _pictures_at(figure: Figure) -> tuple[Box, ...]:
+    """The axes that show an image or a map, whose colours mean something, and the whole where the figure itself does."""
+    from matplotlib.collections import QuadMesh
 
-    webp = encoded(picture, "WEBP", quality=quality, method=4)
-    png = encoded(picture.quantize(256), "PNG", optimize=True)
-    kind, smaller = min(("webp", webp), ("png", png), key=lambda pair: len(pair[1]))
-    return f"data:image/{kind};base64,{b64encode(smaller).decode()}"
+    if figure.images:
+        return ((0.0, 0.0, 1.0, 1.0),)
+    boxes = (ax.get_position() for ax in figure.axes
+             if ax.get_visible() and (ax.images or any(isinstance(c, QuadMesh) for c in ax.collections)))
+    return tuple((round(box.x0, 4), round(1 - box.y1, 4), round(box.x1, 4), round(1 - box.y0, 4)) for box in boxes)
+
+
+def data_uri(picture: Image, quality: int, *, first: Image | None = None, kind: str = "") -> str:
+    """A picture as "AVIF" ("WEBP" where Pillow has none), or as a "PNG" of few colours; the smaller where none is named.
+
+    Where it does not differ from `first` it is left transparent: it is laid over it.
+    """
+    same = None if first is None else _same(picture, first)
+    made = {one: _bytes(picture, one, quality, same) for one in ([kind] if kind else (lossy(), "PNG"))}
+    kind, smallest = min(made.items(), key=lambda pair: len(pair[1]))
+    return f"data:image/{kind.lower()};base64,{b64encode(smallest).decode()}"
+
+
+def lossy() -> str:
+    """The best kind of lossy picture that this Pillow can write."""
+    from PIL import Image
+
+    Image.init()
+    return "AVIF" if "AVIF" in Image.SAVE else "WEBP"
+
+
+def _bytes(picture: Image, kind: str, quality: int, same: np.ndarray | None) -> bytes:
+    from PIL import Image
+
+    options: dict[str, Any] = {"AVIF": {"quality": quality, "speed": 8, "max_threads": 1},
+                               "WEBP": {"quality": quality, "method": 4}, "PNG": {"optimize": True}}[kind]
+    if kind == "PNG":
+        picture = picture.quantize(255)
+        if same is not None:
+            hole = picture.getextrema()[1] + 1          # the first number that is no colour's
+            picture.putpalette([*picture.getpalette()[:3 * hole], 255, 255, 255])
+            picture.paste(hole, mask=Image.fromarray(same))
+            options["transparency"] = hole
+    elif same is not None:
+        rgb = np.where(same[..., None], 255, np.asarray(picture))
+        picture = Image.fromarray(np.dstack([rgb, np.where(same, 0, 255)]).astype(np.uint8))
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _same(picture: Image, first: Image) -> np.ndarray:
+    """Which pixels lie in a square in which nothing differs."""
+    differs = (np.asarray(picture) != np.asarray(first)).any(axis=2)
+    height, width = differs.shape
+    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
+    squares = np.zeros((rows * BLOCK, columns * BLOCK), bool)
+    squares[:height, :width] = differs
+    some = squares.reshape(rows, BLOCK, columns, BLOCK).any(axis=(1, 3))
+    return ~some.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
 
 
 def encode(pictures: Sequence[Image], limit_bytes: int) -> list[str]:
-    """Data URIs of the pictures, at the best of `STEPS` whose weight is within the limit; warns where none is."""
+    """Data URIs of the pictures, at the best of `STEPS` whose weight is within the limit; warns where none is.
+
+    The first is whole, each other one is laid over it. A few of them say which kind is smaller, and what is too heavy.
+    """
+    count = len(pictures)
+    some = sorted({0, *(round(k * (count - 1) / SAMPLE) for k in range(SAMPLE + 1))})
+    flat: dict[float, dict[int, str]] = {}              # as PNG, which knows no quality
     for share, quality in STEPS:
-        uris, weight = [], 0
-        for picture in pictures:
-            uris.append(data_uri(_scaled(picture, share), quality))
-            weight += len(uris[-1])
-            if weight > limit_bytes and (share, quality) != STEPS[-1]:
-                break                                   # the rest could only add to it
-        if weight <= limit_bytes:
-            return uris
-    warnings.warn(f"an explorer of {len(uris)} frames weighs {weight / 1000:.0f} kB at its smallest, more than "
-                  f"{limit_bytes / 1000:.0f} kB: draw fewer frames or a smaller figure", stacklevel=3)
-    return uris
+        scaled = [_scaled(picture, share) for picture in pictures]
+
+        def made(numbers: Iterable[int], kind: str) -> dict[int, str]:
+            return {k: data_uri(scaled[k], quality, first=scaled[0], kind=kind) if k else
+                    data_uri(scaled[0], max(quality, FIRST), kind=kind) for k in numbers}
+
+        if share not in flat:
+            flat[share] = made(some, "PNG")
+        kind, uris = min(((lossy(), made(some, lossy())), ("PNG", flat[share])), key=lambda pair: _weight(pair[1]))
+        per_frame = (_weight(uris) - len(uris[0])) / max(1, len(some) - 1)
+        last = (share, quality) == STEPS[-1]
+        if len(uris[0]) + per_frame * (count - 1) > 1.2 * limit_bytes and not last:
+            continue
+        uris = uris | made(set(range(count)) - set(some), kind)
+        if _weight(uris) <= limit_bytes or last:
+            break
+    if _weight(uris) > limit_bytes:
+        warnings.warn(f"an explorer of {count} frames weighs {_weight(uris) / 1000:.0f} kB at its smallest, more than "
+                      f"{limit_bytes / 1000:.0f} kB: draw fewer frames or a smaller figure", stacklevel=3)
+    return [uris[k] for k in range(count)]
+
+
+def _weight(uris: dict[int, str]) -> int:
+    return sum(map(len, uris.values()))
 
 
 def same_size(pictures: Iterable[Image]) -> tuple[int, int]:

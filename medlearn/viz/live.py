@@ -22,7 +22,7 @@ def live_box(draw: Callable[..., Any], axes: list[Axis], alt: str, width: int | 
 
     def redraw(_: Any = None) -> None:
         at = [slider.value for slider in sliders]
-        picture = render(draw, {axis.name: axis.values[i] for axis, i in zip(axes, at)}, dpi)
+        picture = render(draw, {axis.name: axis.values[i] for axis, i in zip(axes, at)}, dpi).picture
         words = caption(alt, axes, tuple(axis.texts[i] for axis, i in zip(axes, at)))
         shown.value = (f'<img src="{data_uri(picture, quality=90)}" alt="{escape(words)}" '
                        f'style="width:100%;max-width:{width or round(picture.width / dpi * 100)}px">')

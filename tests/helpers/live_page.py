@@ -24,6 +24,7 @@ def opened(chromium, **options):
     page.goto((LIVE / "demo.html").as_uri())
     page.evaluate(f"Promise.all({EVERY}.map(Live.mount))")
     page.wait_for_function(f"{EVERY}.every((e) => ['ready', 'failed'].includes(e.dataset.state))")
+    page.hover("[data-instrument=paint]")               # its network comes when somebody is about to paint
     page.wait_for_selector("[data-instrument=paint][data-answered]")
     return page
 

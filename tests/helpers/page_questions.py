@@ -10,7 +10,7 @@ from urllib.parse import unquote, urldefrag
 from helpers.chromium import Page
 
 PICTURES = re.compile(rb'data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+|"[A-Za-z0-9+/=]{2000,}"')
-DATA_OF_INSTRUMENTS = ("slices.js", "network.js", "volume-")  # pictures and weights
+SCANS = ("slices.js", "volume-")  # pictures for the instruments
 
 
 def leaving(page: Page, home: str) -> list[str]:
@@ -20,7 +20,7 @@ def leaving(page: Page, home: str) -> list[str]:
 
 def nameless(page: Page) -> list[str]:
     """Images without alt text that are no ornaments of a link; a page without a title."""
-    images = page.run("Array.from(document.images).filter(i => !i.alt.trim() && !i.closest('a')).map(i => i.src)")
+    images = page.run("Array.from(document.images).filter(i => !i.alt.trim() && !i.closest('a, [aria-hidden=true]')).map(i => i.src)")
     return [f"no alt: {source[:100]}" for source in images] + ([] if page.run("document.title.trim()") else ["no title"])
 
 
@@ -77,7 +77,16 @@ def formulas_on_the_way(page: Page) -> list[str]:
 def white_cards(page: Page) -> list[str]:
     """Figures that a dark page shows on white."""
     return page.run("""Array.from(document.querySelectorAll('figure.drawn > * img, figure.drawn > img')).filter(
-        e => e.checkVisibility() && !e.closest('.medlearn-explorer') && !e.classList.contains('only-dark')).map(e => e.src)""")
+        e => e.checkVisibility() && !e.closest('.medlearn-frame') && !e.classList.contains('only-dark')).map(e => e.src)""") + page.run(
+        """Array.from(document.querySelectorAll('.medlearn-frame')).filter(e => e.checkVisibility() && !(
+            getComputedStyle(e, '::before').backdropFilter.startsWith('invert(1)')
+            && getComputedStyle(e, '::before').clipPath.startsWith('polygon(evenodd'))).map(e => e.querySelector('img').alt)""")
+
+
+def see_through(page: Page) -> list[str]:
+    """Frames of an explorer that mix with what they lie over, instead of hiding it."""
+    return page.run("""Array.from(document.querySelectorAll('.medlearn-frame img')).filter(
+        e => getComputedStyle(e).mixBlendMode !== 'normal').map(e => e.parentNode.querySelector('img').alt)""")
 
 
 def stretched(page: Page) -> list[str]:
@@ -123,10 +132,10 @@ def barriers(page: Page) -> list[str]:
 
 
 def weight(page: Page) -> int:
-    """Bytes, gzipped, of all that the page has loaded, without its pictures and the data of its instruments."""
+    """Bytes, gzipped, of all that the page has loaded, without its pictures and the scans of its instruments."""
     total = 0
     for answer in page.answers:
-        shown = answer.request.resource_type == "image" or answer.url.rpartition("/")[2].startswith(DATA_OF_INSTRUMENTS)
+        shown = answer.request.resource_type == "image" or answer.url.rpartition("/")[2].startswith(SCANS)
         if answer.url.startswith("http") and not shown:
             total += len(gzip.compress(PICTURES.sub(b"", answer.body())))
     return total

@@ -348,3 +348,12 @@ def test_a_gpu_sees_what_the_cpu_sees():
     expected = receptive_field(block, (1, 96, 96))
     assert receptive_field(block.cuda(), (1, 96, 96)) == expected
     assert coverage(block, (1, 96, 96)).is_cuda
+
+
+def test_a_part_of_a_tensor_that_was_cut_up_and_not_used_is_no_error():
+    class OneOfThree(nn.Module):
+        def forward(self, image):
+            first, _, _ = image.repeat(1, 3, 1, 1).chunk(3, dim=1)
+            return first
+
+    assert receptive_field(OneOfThree(), (1, 9, 9)).size == (1, 1)

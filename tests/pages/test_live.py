@@ -1,7 +1,9 @@
 """The live instruments as a reader meets them: they show something, answer to keys and fingers, and fit a phone."""
 import gzip
+import re
 
 import pytest
+from chapters import chapters
 from helpers.live_page import CODE, EVERY, LIVE, opened
 
 CODE_OF_THE_KIT = ("kit.js", "plot.js")
@@ -129,4 +131,8 @@ def test_a_page_loads_little_code(page):
     scripts = page.evaluate("Live.scripts")
     for name, files in scripts.items():
         assert kit + sum(size[file] for file in files) <= 20_000, (name, size)
+    for chapter in chapters():
+        told = re.findall(r":::\{live\} (\S+)", chapter.read_text(encoding="utf-8"))
+        asked = {*CODE_OF_THE_KIT, "live.css", *(file for name in told for file in scripts[name])}
+        assert sum(size[name] for name in asked) <= 30_000, chapter
     assert {*CODE_OF_THE_KIT, *(file for files in scripts.values() for file in files)} == {path.name for path in CODE}

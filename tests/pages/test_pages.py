@@ -123,6 +123,10 @@ def test_no_figure_is_a_white_card_in_the_dark(seen):
     assert seen.run("document.documentElement.dataset.theme") != "dark" or ask.white_cards(seen) == []
 
 
+def test_a_frame_hides_what_it_lies_over(seen):
+    assert ask.see_through(seen) == []
+
+
 # On every page -------------------------------------------------------------------------------------------------------
 
 def test_a_page_and_its_images_have_names(page):
@@ -164,8 +168,19 @@ def test_a_page_is_light(page, name):
 
 
 def test_figures_have_numbers_and_captions(page):
-    assert page.run("""Array.from(document.querySelectorAll('figure.drawn, figure.live')).filter(
+    assert page.run("""Array.from(document.querySelectorAll('figure.drawn, figure.live, figure.schematic')).filter(
         e => !e.querySelector('figcaption .caption-number')).map(e => e.id)""") == []
+
+
+def test_every_part_of_a_schematic_says_what_it_is(page):
+    """By pointing, by Tab and by tapping; without any of these, in a table or a tooltip."""
+    for box in page.tab.query_selector_all(".schematic-box"):
+        parts = box.query_selector_all(".part")
+        assert len(parts) >= 4 and all(len(part.get_attribute("data-says")) > 10 for part in parts)
+        for act, part in zip(("hover", "focus", "click"), parts):
+            getattr(part, act)()
+            assert box.query_selector(".schematic-says").inner_text() == part.get_attribute("data-says")
+            assert [one == part for one in box.query_selector_all(".part.shown")] == [True]
 
 
 def test_a_page_says_where_it_comes_from(page, name):

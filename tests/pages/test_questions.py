@@ -12,6 +12,7 @@ pytestmark = needs_browser
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 GOOD = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Good</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head><body>
+<style>.medlearn-frame::before {{ content: ""; backdrop-filter: invert(1); clip-path: var(--paper-only); }}</style>
 <header>One</header><header style="height:0;overflow:hidden">None</header><main><h1 id="top-of-it">Head</h1>
 <a href="#top-of-it">here</a> <a href="other.html#there">there</a> <a href="https://example.org/none">elsewhere</a>
 <img alt="a dot" src="{DOT}"> <a href="other.html"><img alt="" src="{DOT}">an ornament</a>
@@ -55,7 +56,7 @@ def test_the_good_page_has_no_fault(look, explorer):
     page, home, site = look(explorer)
     assert ask.leaving(page, home) == ask.nameless(page) == ask.headings(page) == ask.overhang(page) == []
     assert ask.dead_links(page, home, site) == ask.unset_formulas(page) == ask.lame_explorers(page) == page.complaints == []
-    assert ask.formulas_on_the_way(page) == ask.white_cards(page) == ask.stretched(page) == []
+    assert ask.formulas_on_the_way(page) == ask.white_cards(page) == ask.stretched(page) == ask.see_through(page) == []
     assert ask.heavy_explorers(site / "page.html", MAX_BYTES) == []
     assert not [fault for fault in ask.barriers(page) if "explorer" not in fault]
     assert 500 < ask.weight(page) < 10_000
@@ -77,6 +78,8 @@ def test_the_good_page_has_no_fault(look, explorer):
     ("<span class='math'><mjx-container><mjx-merror>bad</mjx-merror></mjx-container></span>", ask.unset_formulas, "bad"),
     ("<span class='math'><mjx-container tabindex='0'>stop</mjx-container></span>", ask.formulas_on_the_way, "stop"),
     (f"<figure class='drawn'><div><img alt='x' src='{DOT}#white'></div></figure>", ask.white_cards, "#white"),
+    (f"<div class='medlearn-frame'><img alt='a frame' src='{DOT}'></div>", ask.white_cards, "a frame"),
+    (f"<div class='medlearn-frame'><img alt='a ghost' style='mix-blend-mode:multiply' src='{DOT}'></div>", ask.see_through, "a ghost"),
     (f"<figure><img alt='x' style='width:50px;height:90px' src='{DOT}#long'></figure>", ask.stretched, "data:image"),
     ("<p style='color:#aaa;background:#fff'>faint</p>", ask.barriers, "color-contrast"),
     ("<button></button>", ask.barriers, "button-name"),

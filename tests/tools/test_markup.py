@@ -35,6 +35,10 @@ def translate(book):
     (":::{predict}\n:number: 0.25\nHow much?\n:::", "> **Predict**\n>\n> How much?"),
     (":::{live} ct-dose\n:name: fig-dose\nThe dose.\n:::", "> **A figure to play with**\n>\n> The dose.\n>\n> It computes "
      f"[in the book]({PAGE}/principles/01_one.html#fig-dose)."),
+    (":::{architecture} unet\n:name: fig-drawn\nThe U.\n:::", "> **A network, drawn**\n>\n> The U.\n>\n> It is drawn "
+     f"[in the book]({PAGE}/principles/01_one.html#fig-drawn)."),
+    (":::{chain}\n:name: fig-way\n- tube | Tube | It *sends*.\n- body | Body | It takes.\n\nThe way.\n:::",
+     "> **Step by step**\n>\n> 1. **Tube.** It *sends*.\n> 1. **Body.** It takes.\n>\n> The way."),
     (":::{dropdown} More\nText\n:::", "<details>\n<summary>More</summary>\n\nText\n\n</details>"),
     ("::::{note}\nA\n\n:::{tip}\nB\n:::\n::::", "> **Note**\n>\n> A\n>\n> > **Tip**\n> >\n> > B"),
     (":::{note}\n$$\na\n= b\n$$\n:::", "> **Note**\n>\n> $$ a = b $$"),

@@ -145,9 +145,11 @@ def texts(page):
 
 def pixel(page, copy=0):
     return page.run(f"""(async () => {{
-        const image = document.querySelectorAll('.medlearn-explorer img')[{copy}], canvas = document.createElement('canvas');
-        await image.decode();
-        canvas.getContext('2d').drawImage(image, 0, 0);
+        const box = document.querySelectorAll('.medlearn-frame')[{copy}], canvas = document.createElement('canvas');
+        for (const image of box.querySelectorAll('img:not([hidden])')) {{
+            await image.decode();
+            canvas.getContext('2d').drawImage(image, 0, 0);
+        }}
         return Array.from(canvas.getContext('2d').getImageData(5, 5, 1, 1).data).slice(0, 3);
     }})()""")
 
@@ -164,7 +166,7 @@ def picture(page, share):
 
 
 def near(got, want):
-    return np.abs(np.subtract(got, want)).max() <= 6        # WebP is lossy
+    return np.abs(np.subtract(got, want)).max() <= 6        # AVIF is lossy
 
 
 @needs_browser
@@ -296,6 +298,32 @@ def test_the_page_holds_its_data_once():
     explorer = quick(level=[1, 2, 3])
     data = re.search(r"\)\(\"[0-9a-f]{12}\", (.*)\);</script>", explorer.html)[1]
     frames = json.loads(data)["frames"]
-    assert frames[0] == ["", "A square (level 1)"] and all(uri.startswith("data:image/") for uri, _ in frames[1:])
+    assert frames[0][:2] == ["", "A square (level 1)"] and all(uri.startswith("data:image/") for uri, *_ in frames[1:])
     first = re.search('<img src="(.*?)"', explorer.html)[1]
     assert explorer.html.count(first) == 1 and html.unescape(first) == first
+
+
+@needs_browser
+def test_a_frame_lies_over_the_first_one_to_the_pixel(opened):
+    page = opened(quick(level=[1, 2]), width=700)
+    focus(page)
+    page.press("End")
+    places = page.run("""Array.from(document.querySelectorAll('.medlearn-frame img'),
+        image => (box => [box.x, box.y, box.width, box.height])(image.getBoundingClientRect()))""")
+    assert len(places) == 2 and places[0] == places[1]
+
+
+def test_a_dark_page_is_told_where_the_paper_is():
+    def scan(level):
+        figure, ax = plt.subplots(figsize=(2, 1))
+        ax.set_position((0.25, 0.5, 0.5, 0.25 * level))
+        ax.imshow(np.eye(2), aspect="auto")
+        return figure
+
+    explorer = explore(scan, alt=ALT, level=[1, 2], dpi=50)
+    papers = [re.findall(r"[\d.]+%", paper) for *_, paper in json.loads(
+        re.search(r"\)\(\"[0-9a-f]{12}\", (.*)\);</script>", explorer.html)[1])["frames"]]
+    sheet = "0.00% 0.00% 0.00% 0.00% 100.00% 0.00% 100.00% 100.00% 0.00% 100.00% 0.00% 0.00% 0.00% 0.00%".split()
+    for got, top in zip(papers, ("25.00%", "0.00%")):
+        assert got == [*sheet, "25.00%", top, "75.00%", top, "75.00%", "50.00%", "25.00%", "50.00%", "25.00%", top]
+    assert explorer.html.count("--paper-only:polygon(evenodd,") == 1

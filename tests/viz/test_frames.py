@@ -10,7 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from medlearn.viz.frames import STEPS, data_uri, encode, render, same_size
+from medlearn.viz import frames
+from medlearn.viz.frames import BLOCK, FIRST, STEPS, data_uri, encode, render, same_size
 
 
 def picture(seed, width=60, height=40):
@@ -37,7 +38,7 @@ def test_draw_may_return_a_figure_or_draw_on_the_current_one():
         return Figure(figsize=(2, 1), facecolor=(level, 0, 0))
 
     for draw in (returned, current, without_pyplot):
-        shown = render(draw, {"level": 1.0}, 50)
+        shown = render(draw, {"level": 1.0}, 50).picture
         assert shown.size == (100, 50) and shown.getpixel((0, 0)) == (255, 0, 0)
 
 
@@ -59,7 +60,7 @@ def test_figures_are_closed_and_the_readers_own_stay():
 
 def test_one_figure_that_is_drawn_on_again_and_again_is_closed_too():
     figure, ax = plt.subplots(figsize=(2, 1))
-    first, second = (render(lambda level: ax.plot([0, level]) and figure, {"level": n}, 50) for n in (1, 2))
+    first, second = (render(lambda level: ax.plot([0, level]) and figure, {"level": n}, 50).picture for n in (1, 2))
     assert first != second and plt.get_fignums() == []
 
 
@@ -68,6 +69,22 @@ def test_what_is_no_figure_is_refused(refused, drawn, got):
     with refused(f"^draw: expected a matplotlib Figure, .* got {got}"):
         render(lambda: drawn, {}, 50)
     assert plt.get_fignums() == []
+
+
+def test_where_pictures_lie_is_told_and_where_lines_lie_is_not():
+    def scan_and_curve():
+        figure, axes = plt.subplots(1, 3, figsize=(3, 1))
+        axes[0].set_position((0.1, 0.2, 0.3, 0.6))
+        axes[0].imshow(np.eye(4), aspect="auto")
+        axes[1].plot([0, 1])
+        axes[2].set_position((0.5, 0, 0.5, 1))
+        axes[2].pcolormesh(np.eye(3))
+
+    def whole():
+        plt.figimage(np.eye(50))
+
+    assert render(scan_and_curve, {}, 50).pictures_at == ((0.1, 0.2, 0.4, 0.8), (0.5, 0, 1, 1))
+    assert render(whole, {}, 50).pictures_at == ((0, 0, 1, 1),)
 
 
 def test_pictures_have_one_size(refused):
@@ -79,27 +96,68 @@ def test_pictures_have_one_size(refused):
 # ---------------------------------------------------------------------------------------------------------------------
 # Weight
 
-def test_the_smaller_of_webp_and_png_is_taken():
+def laid_over(uri, first):
+    """What a page shows: the picture over the first one."""
+    over = opened(uri).convert("RGBA").resize(first.size)
+    return np.asarray(Image.alpha_composite(first.convert("RGBA"), over).convert("RGB")).astype(int)
+
+
+def test_the_smaller_of_lossy_and_png_is_taken():
     checks = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)).convert("RGB")
     kept, lossy = (opened(data_uri(one, quality=85)) for one in (checks, picture(0)))
-    assert (kept.format, lossy.format) == ("PNG", "WEBP")
+    assert (kept.format, lossy.format) == ("PNG", "AVIF")
     assert np.array_equal(np.asarray(kept.convert("RGB")), np.asarray(checks))          # a few colours stay as they are
+
+
+def test_without_avif_it_is_webp(monkeypatch):
+    Image.init()
+    monkeypatch.delitem(Image.SAVE, "AVIF")
+    assert opened(data_uri(picture(0), quality=85)).format == "WEBP"
+
+
+@pytest.mark.parametrize("noise", [False, True], ids=["few colours", "many colours"])
+def test_a_frame_holds_only_what_differs_from_the_first(noise):
+    first = picture(0, 200, 120) if noise else Image.new("RGB", (200, 120), "white")
+    second = first.copy()
+    second.paste(picture(1, 30, 20) if noise else Image.new("RGB", (30, 20), (213, 94, 0)), (100, 50))
+    over = data_uri(second, quality=90, first=first)
+    assert not noise or len(over) < len(data_uri(second, quality=90)) / 3
+    alpha = np.asarray(opened(over).convert("RGBA"))[..., 3]
+    assert (alpha[50:70, 100:130] > 250).all() and (alpha[:50 - BLOCK] == 0).all() and (alpha[:, :100 - BLOCK] == 0).all()
+    off = abs(laid_over(over, first) - np.asarray(second))
+    assert (off[alpha == 0] == 0).all() and (noise or off.max() <= 2)
+
+
+def test_a_frame_like_the_first_is_all_clear():
+    over = opened(data_uri(picture(0), quality=50, first=picture(0))).convert("RGBA")
+    assert (np.asarray(over)[..., 3] == 0).all()
+
+
+def weight_at(pictures, share, quality):
+    size = tuple(round(n * share) for n in pictures[0].size)
+    first, *others = (p if share == 1 else p.resize(size, Image.Resampling.LANCZOS) for p in pictures)
+    return len(data_uri(first, max(quality, FIRST))) + sum(len(data_uri(p, quality, first=first)) for p in others)
 
 
 @pytest.mark.parametrize("step", range(len(STEPS)))
 def test_each_step_is_taken_where_it_is_the_first_that_fits(step):
     pictures = [picture(n) for n in range(3)]
-    weights = []
-    for share, quality in STEPS:
-        size = tuple(round(n * share) for n in pictures[0].size)
-        scaled = [p if share == 1 else p.resize(size, Image.Resampling.LANCZOS) for p in pictures]
-        weights.append(sum(len(data_uri(p, quality)) for p in scaled))
+    weights = [weight_at(pictures, *each) for each in STEPS]
     assert weights[step] < min(weights[:step], default=np.inf)      # or this step would never be needed
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         uris = encode(pictures, weights[step])
     assert len(uris) == 3 and sum(map(len, uris)) == weights[step]
     assert opened(uris[0]).size == tuple(round(n * STEPS[step][0]) for n in pictures[0].size)
+
+
+def test_a_sample_spares_the_rest_of_a_step_that_is_too_heavy(monkeypatch):
+    pictures, tried = [picture(n) for n in range(40)], []
+    real = frames.data_uri
+    monkeypatch.setattr(frames, "data_uri", lambda one, quality, **how: (tried.append(quality), real(one, quality, **how))[1])
+    uris = encode(pictures, weight_at(pictures, *STEPS[2]))
+    assert [tried.count(quality) for _, quality in STEPS[:3]] == [10, 4, 39] and len(uris) == 40   # 5 as PNG, once
+    assert tried.count(FIRST) == 2                                                                # the first, twice
 
 
 def test_what_cannot_fit_is_given_at_its_smallest_with_a_warning():

@@ -386,6 +386,7 @@ const Live = (() => {
     sd,
     mount,
     files,
+    load: (file) => load(`${file}.js`), // data that is wanted later than `spec.files`
     scripts: SCRIPTS,
     instrument: (name, spec) => {
       instruments[name] = spec;

@@ -91,7 +91,7 @@
       "turn up the noise: from which point on does it miss what you still see? It learnt with at most 4 %. " +
       "Then paint over the " +
       "ventricles, where it never saw a lesion; then plaques of 6 mm, for the network without skips.",
-    files: ["slices", "network"],
+    files: ["slices"], // the network has some 200 kB, and comes when somebody wants to paint
     controls: {
       kind: { label: "paint", options: { "a plaque": 1, "a mass": 2, "nothing (rub out)": 0 } },
       size: { label: "brush", min: 4, max: 30, step: 1, value: 11, text: (x) => `${x} mm` },
@@ -107,8 +107,7 @@
       const b = canvas(),
         n = b.n,
         rng = Live.random(3),
-        noise = Float32Array.from({ length: 2 * n * n }, rng.normal),
-        asked = worker();
+        noise = Float32Array.from({ length: 2 * n * n }, rng.normal);
       const plaque = new Float32Array(n * n).fill(NOTHING),
         mass = plaque.slice();
       const scan = ui.add(
@@ -131,6 +130,7 @@
         busy = false,
         again = false,
         number = 0,
+        asked,
         now,
         said,
         later;
@@ -157,7 +157,24 @@
       stamp(mass, b, voxel([82, 74]), 12);
       ui.button("clear", clear);
 
+      let wakes = async () => {
+        wakes = () => {};
+        ui.say("the network is on its way");
+        try {
+          await Live.load("network");
+        } catch (error) {
+          ui.say(`the network cannot be had: ${error.message}`);
+          return;
+        }
+        asked = worker();
+        asked.onmessage = ({ data }) => hear(data);
+        asked.onerror = (event) => ui.say(`the network cannot run here: ${event.message}`);
+        ask(0);
+      };
+      for (const event of ["pointerenter", "pointerdown", "focusin"]) ui.root.addEventListener(event, () => wakes());
+
       function ask(passes) {
+        if (!asked) return;
         if (busy) {
           again = true;
           return;
@@ -165,7 +182,7 @@
         busy = true;
         asked.postMessage({ net: ui.v.net, image: passes ? undefined : now.noisy, n, passes, number });
       }
-      asked.onmessage = ({ data }) => {
+      function hear(data) {
         busy = false;
         if (!data.passes) said = data;
         else if (data.number === number) said = { ...said, disagreement: data.disagreement, passes: data.passes };
@@ -174,8 +191,7 @@
           ask(0);
         } else if (!data.passes && ui.v.unsure === "disagreement") later = setTimeout(() => ask(PASSES), 150);
         tell();
-      };
-      asked.onerror = (event) => ui.say(`the network cannot run here: ${event.message}`);
+      }
       function tell() {
         const of = Live.files.network[ui.v.net],
           share = said.classes,
@@ -209,6 +225,11 @@
         clearTimeout(later);
         scan.paint((i) => now.noisy[i] / 1.3);
         scan.ring(...cursor, v.size / 2 / b.mm);
+        if (!asked) {
+          answer.paint((i) => now.noisy[i] / 1.3);
+          doubt.map(() => 0);
+          ui.say("A plaque and a mass are painted. Touch the picture: a network comes into your browser, and answers here");
+        }
         ask(0);
       };
     },
