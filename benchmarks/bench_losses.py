@@ -1,8 +1,9 @@
-"""Dice with cross-entropy, forward and backward, beside MONAI's DiceCELoss, plain PyTorch and the memory floor.
+"""Dice with cross-entropy, forward and backward, beside MONAI's DiceCELoss, plain PyTorch and two floors.
 
 2D is 8 images of 256 x 256 with 9 classes (logits of 18 MiB), 3D 2 volumes of 96^3 with 4 (27 MiB). The floor reads the
-logits once and writes a tensor of their size. The bars are those of eager mode on one thread, and on two where
-`--threads 2` asks for them. Where there is a GPU it is measured besides, in float32 and in bfloat16 under autocast.
+logits once, takes their exponentials, and writes a tensor of their size, as a gradient is; torch's softmax alone stands
+beside it. The bars are those of eager mode on one thread, and on two where `--threads 2` asks for them. Where there is
+a GPU it is measured besides, in float32 and in bfloat16 under autocast.
 """
 from harness import Case, Setting, Side, main
 
@@ -48,12 +49,12 @@ def plain(shape):
     return forward_and_backward(loss, *example(shape))
 
 
-def floor(shape):
-    logits, _ = example(shape)
+def floor(shape, softmax=False, **where):
+    logits, _ = example(shape, **where)
     logits = logits.detach()
 
     def call():
-        logits * 0.5
+        logits.softmax(1) if softmax else logits.exp()
         return []
 
     return call
@@ -81,14 +82,19 @@ def cases(setting: Setting):
         ours, peer = Side("medlearn", "medlearn", at), Side("monai", "monai", at)
         yield Case(name, ours, peer, faster=FASTER.get(setting.threads, {}).get(name), leaner=LEANER)
         yield Case(f"{name}, beside plain PyTorch", ours, Side("torch", "plain", at))
-        yield Case(f"{name}, beside the memory floor", Side("medlearn", "medlearn", at | {"silent": True}),
-                   Side("torch", "floor", at))
+        yield from beside_the_floor(name, at)
         if not setting.smoke:                                       # compiling takes longer than all else
             yield Case(f"{name}, compiled", Side("medlearn", "medlearn", at | {"compiled": True}), peer)
         for precision in ("float32", "bfloat16") if setting.gpu else ():
-            there = at | {"device": "cuda", "dtype": precision}
-            yield Case(f"{name} on the GPU in {precision}", Side("medlearn", "medlearn", there),
-                       Side("monai", "monai", there))
+            there, title = at | {"device": "cuda", "dtype": precision}, f"{name} on the GPU in {precision}"
+            yield Case(title, Side("medlearn", "medlearn", there), Side("monai", "monai", there))
+            yield from beside_the_floor(title, there)
+
+
+def beside_the_floor(name, at):
+    for title, softmax in (("the floor", False), ("the softmax alone", True)):
+        yield Case(f"{name}, beside {title}", Side("medlearn", "medlearn", at | {"silent": True}),
+                   Side("torch", "floor", at | {"softmax": softmax}))
 
 
 if __name__ == "__main__":

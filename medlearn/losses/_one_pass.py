@@ -2,6 +2,10 @@ r"""All sums of overlap losses and cross-entropy, in one pass over the voxels, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from warnings import warn
 
 import torch
 from torch import Tensor
@@ -33,12 +37,32 @@ def soft_sums(logits: Tensor, labels: Tensor, *, ignore_index: int | None = None
     if weight is not None and weight.requires_grad and torch.is_grad_enabled():
         raise ValueError("weight: expected numbers without a gradient, as weight.detach() is, got requires_grad=True")
     logits, labels = _plain(logits), _plain(labels)
-    tp, fp, fn, surprise, *_ = _SoftSums.apply(logits, labels, ignore_index, squared, cross_entropy, weight)
+    kernel = _kernel(logits.device) if has_values(logits, labels) else None
+    sums = kernel.FusedSums if kernel and logits.shape[1] <= kernel.WIDEST else BlockSums
+    tp, fp, fn, surprise, *_ = sums.apply(logits, labels, ignore_index, squared, cross_entropy, weight)
     check_numbers(logits, clue=fp)
     return tp, fp, fn, surprise.sum()
 
 
-class _SoftSums(torch.autograd.Function):
+@cache
+def _kernel(device: torch.device) -> ModuleType | None:
+    """The fused kernel for this GPU; None without Triton, and where it does not run, which is tried once."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return None
+    logits, labels = torch.zeros(1, 2, 1, device=device), torch.zeros(1, 1, dtype=torch.int64, device=device)
+    try:
+        from medlearn.losses import _fused
+
+        tp, *_ = _fused.FusedSums.apply(logits, labels, None, False, False, None)
+        torch.testing.assert_close(tp.cpu(), torch.tensor([[0.5, 0.0]]))
+        return _fused
+    except Exception as error:                              # too old a card, or no C compiler for Triton's launcher
+        warn(f"The fused kernel of the losses does not run on {device}, slower operations take its place: {error}",
+             stacklevel=2)
+        return None
+
+
+class BlockSums(torch.autograd.Function):
     r"""The softmax is computed once and kept, with the true class's share of it; the gradient is written in its place.
 
     Let $g_k$ be what a voxel's probabilities receive from above: $a = \partial / \partial \mathrm{fp}_k$ for every
@@ -99,7 +123,7 @@ class _SoftSums(torch.autograd.Function):
         d_tp, a, d_fn = (p.new_zeros(p.shape[:2]) if d is None else d for d in (d_tp, d_fp, d_fn))
         b, c = d_tp - a - d_fn, p.new_zeros(p.shape[:1]) if c is None else c
         if torch.is_grad_enabled() or d_p is not None or not has_values(b, c):
-            dz = _slope(p, labels, a, b, c, d_p, ctx.ignore_index, ctx.squared, weight)
+            dz = written_out_gradient(p, labels, a, b, c, d_p, ctx.ignore_index, ctx.squared, weight)
             return dz.to(ctx.dtype), None, None, None, None, None
         dz = (p.clone() if graph_is_kept() else p).detach()     # p is an output, with a graph of its own
         with torch.autocast(p.device.type, enabled=False):      # it would halve the product below
@@ -121,11 +145,11 @@ class _SoftSums(torch.autograd.Function):
             raise ValueError("weight: expected the same numbers for all that torch.func.vmap runs over")
         logits, labels = (x.expand(info.batch_size, *x.shape) if axis is None else x.movedim(axis, 0)
                           for x, axis in zip((logits, labels), in_dims))
-        out = _SoftSums.apply(logits.flatten(0, 1), labels.flatten(0, 1), ignore_index, squared, cross_entropy, weight)
+        out = BlockSums.apply(logits.flatten(0, 1), labels.flatten(0, 1), ignore_index, squared, cross_entropy, weight)
         return tuple(x.unflatten(0, logits.shape[:2]) for x in out), (0,) * len(out)
 
 
-def _slope(p, labels, a, b, c, d_p, ignore_index, squared, weight):
+def written_out_gradient(p, labels, a, b, c, d_p, ignore_index, squared, weight):
     """The gradient by its formula in plain PyTorch, which can itself be differentiated; `d_p` comes from doing so."""
     y, valid = counted_truth(labels, ignore_index)
     hit = one_hot(y, p.shape[1]).to(p.dtype)

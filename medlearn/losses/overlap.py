@@ -60,7 +60,8 @@ def overlap_counts(logits: Float[Tensor, "b k *s"], labels: Truth, *, ignore_ind
     Bool labels `(B, K, *S)` are regions, which may overlap: $p$ is then the sigmoid of each logit, and `where`, bool of
     the labels' shape, says which answers count. K may be 1.
     Softmax and sums are float32 or better, under autocast too. For classes it is one pass over the voxels with a
-    gradient in closed form: one tensor of the logits' size is kept, and the gradient is written in its place. With
+    gradient in closed form: one tensor of the logits' size is kept, and the gradient is written in its place. On a GPU
+    with Triton one kernel reads the logits for the sums, another reads them again and writes the gradient. With
     `create_graph` the gradient may be differentiated again, with the memory of plain PyTorch, which regions always
     take; `torch.func`'s `grad` and `vmap` work too.
     `squared` puts $\sum_v p_v^2$ in fp, as V-Net's Dice; that is no count any more, and may be negative.
