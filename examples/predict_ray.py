@@ -38,11 +38,12 @@ def predict_all(make: Callable[[], Predictor], cases: Sequence[Case], *, workers
     rows = [{"name": case.name, "images": [str(path) for path in case.images]} for case in cases]
     if not rows:
         return {}
-    ray.init(include_dashboard=False, logging_level="ERROR", ignore_reinit_error=True)
-    # one block a scan, so that a dead worker costs no more than one
-    said = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        Worker, fn_constructor_args=(make,), compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))))
-    return {row["name"]: row["refused"] for row in said.take_all() if row["refused"]}
+    # ended here, so that Ray's own words, as of a worker that died, come before the answer
+    with ray.init(include_dashboard=False, logging_level="ERROR"):
+        # one block a scan, so that a dead worker costs no more than one
+        said = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            Worker, fn_constructor_args=(make,), compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))))
+        return {row["name"]: row["refused"] for row in said.take_all() if row["refused"]}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""Weights in files that hold numbers and no code: written whole or not at all, checked when read."""
+r"""Files that hold numbers and no code, weights and facts: written whole or not at all, checked when read."""
 from __future__ import annotations
 
 import json
@@ -38,6 +38,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         return tensors, json.loads(told["medlearn"])
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file. Errors: OSError for one that cannot be opened, and ValueError, which begins with the
+    file, for what is no JSON or no object."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise ValueError(f"{path}: expected an object in JSON, got {type(told).__name__}")
+    return told
 
 
 def put_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str | os.PathLike) -> None:

@@ -198,10 +198,23 @@ class RegionLoss:
     ignore_index: int | None = None
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        masks = region_masks(labels, self.regions)
-        if self.ignore_index is None:
-            return self.loss(logits, masks)
-        return self.loss(logits, masks, where=(labels != self.ignore_index)[:, None].expand_as(masks))
+        masks, judged = region_targets(labels, self.regions, self.ignore_index)
+        return self.loss(logits, masks, where=judged)
+
+
+def region_targets(labels: Tensor, regions: Sequence[LabelRegion],
+                   ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    r"""What a network of `regions` has to say, and which voxels are judged, both `(B, K, *S)`; None: all of them.
+
+    `labels (B, *S)` that are `ignore_index` are judged in no region.
+
+    >>> import torch
+    >>> masks, judged = region_targets(torch.tensor([[0, 1, 9]]), [LabelRegion("whole", (1,), written=1)], 9)
+    >>> masks.int().tolist(), judged.int().tolist()
+    ([[[0, 1, 0]]], [[[1, 1, 0]]])
+    """
+    masks = region_masks(labels, regions)
+    return masks, None if ignore_index is None else (labels != ignore_index)[:, None].expand_as(masks)
 
 
 class SliceBySlice(nn.Module):

@@ -18,9 +18,10 @@ from tqdm.auto import tqdm
 
 from medlearn import __version__, runtime
 from medlearn.base.atomic import written_whole
-from medlearn.cli.settings import FREE, Settings, patient_from
+from medlearn.base.files import read_json
+from medlearn.cli.settings import FREE, Settings, patient_from, region_targets
 from medlearn.cli.strict import as_toml, read_strict
-from medlearn.data import ArrayCache, Augmented, Case, Folder, Patches, folds_by_patient, read_folder, region_masks
+from medlearn.data import ArrayCache, Augmented, Case, Folder, Patches, folds_by_patient, read_folder
 from medlearn.metrics import ConfusionCounts, confusion_counts
 from medlearn.train import History, fit
 
@@ -103,20 +104,24 @@ def _counts(logits: Tensor, labels: Tensor, folder: Folder) -> ConfusionCounts:
     if not folder.regions:
         return confusion_counts(logits.argmax(1), labels, classes=folder.classes,
                                 ignore_index=folder.ignore_index).foreground()
-    judged = torch.ones_like(labels[:, None], dtype=torch.bool)
-    if folder.ignore_index is not None:
-        judged = (labels != folder.ignore_index)[:, None]
-    said, true = logits > 0, region_masks(labels, folder.regions)
-    return ConfusionCounts(*((part & judged).flatten(2).sum(2)
-                             for part in (said & true, said & ~true, ~said & true, ~said & ~true)))
+    said, (true, judged) = logits > 0, region_targets(labels, folder.regions, folder.ignore_index)
+    parts = said & true, said & ~true, ~said & true, ~said & ~true
+    return ConfusionCounts(*((part if judged is None else part & judged).flatten(2).sum(2) for part in parts))
 
 
 def read_run(run: str | Path) -> tuple[Settings, dict[str, Any]]:
-    r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError, ValueError."""
+    r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError; ValueError, with the file."""
     run = Path(run)
     if not (run / SETTINGS).exists():
         raise FileNotFoundError(f"{run}: expected the folder of a training, with {SETTINGS} in it")
-    return read_strict(Settings, [str(run / SETTINGS)]), json.loads((run / FACTS).read_text(encoding="utf-8"))
+    try:
+        settings = read_strict(Settings, [str(run / SETTINGS)])
+    except ValueError as error:
+        raise ValueError(f"{run / SETTINGS}: {str(error).removeprefix(f'{run / SETTINGS}: ')}") from error
+    facts = read_json(run / FACTS)
+    if absent := sorted({"channels", "labels"} - facts.keys()):
+        raise ValueError(f"{run / FACTS}: expected the {' and the '.join(absent)} of a training, got none")
+    return settings, facts
 
 
 def _new_net(settings: Settings, folder: Folder) -> nn.Module:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from medlearn.base.validation import check_choice, check_number, check_whole, kind_of
+from medlearn.base.validation import check_choice, check_whole, kind_of
 from medlearn.data._ranges import check_range
 from medlearn.data.brain import load_mni152, most_probable, sample
 from medlearn.data.deformation import Deformation, displace
@@ -51,7 +51,7 @@ class Protocol:
     Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees, `field_t` in tesla, `voxel_mm` in mm; `bias` and `noise`
     have none.
     Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, and as
-    `medlearn.physics.mri` and `medlearn.physics.relaxation_at`. Chapters 12 and 18.
+    `medlearn.physics.MRProtocol`. Chapters 12 and 18.
 
     >>> scan = BrainCohort(size=64, protocol=Protocol(noise=(0.08, 0.08))).batch([0])
     >>> round(scan.image[0, 0, :8].mean().item(), 2)            # of air: 0.08 sqrt(pi / 2)
@@ -67,13 +67,11 @@ class Protocol:
     voxel_mm: float | None = None
 
     def __post_init__(self):
-        check_number("field_t", self.field_t, least=0.01, most=20, unit="T")
-        if self.voxel_mm is not None:
-            check_number("voxel_mm", self.voxel_mm, above=0, unit="mm")
         for name in DRAWN:
             check_range(name, getattr(self, name), most=LARGEST.get(name, math.inf))
-        for te, flip in product(self.te_ms, self.flip_deg):
-            spoiled_gradient_echo(1.0, t1_ms=1000.0, t2star_ms=50.0, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip)
+        for te, flip in product(self.te_ms, self.flip_deg):         # a scanner that is refused there is refused here
+            MRProtocol(field_t=self.field_t, tr_ms=self.tr_ms[0], te_ms=te, flip_deg=flip, voxel_mm=self.voxel_mm,
+                       source="these settings")
 
     @staticmethod
     def of(settings: str | MRProtocol) -> Protocol:

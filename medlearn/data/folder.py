@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medlearn.base.atomic import written_whole
+from medlearn.base.files import read_json
 from medlearn.base.validation import check_choice, check_whole
 from medlearn.data.files import write_volume
 from medlearn.data.regions import LabelRegion
@@ -97,11 +98,8 @@ def read_folder(root: str | Path, *, patient: Callable[[str], str] | None = None
     """
     root = Path(root)
     path = root / "dataset.json"
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from error
-    if not isinstance(told, dict) or not isinstance(told.get("labels"), dict):
+    told = read_json(path)
+    if not isinstance(told.get("labels"), dict):
         raise ValueError(f"{path}: expected an object that names its labels")
     if "channel_names" in told:
         folder = _read_nnunet(root, told)

@@ -61,7 +61,7 @@ class _Loss(nn.Module):
     def _of_nothing(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self(logits, labels)
 
-    def forward(self, logits: Float[Tensor, "b k *s"], labels: Truth, **maps: Tensor) -> Float[Tensor, "*out"]:
+    def forward(self, logits: Float[Tensor, "b k *s"], labels: Truth, **maps: Tensor | None) -> Float[Tensor, "*out"]:
         return self.function(logits, labels, **{name: getattr(self, name) for name in self._names}, **maps)
 
     def extra_repr(self) -> str:

@@ -13,12 +13,13 @@ from medlearn.base.validation import Number, check_float, check_holds, check_num
 from medlearn.physics._parameters import PerImage, check_image, over_image, per_image
 from medlearn.physics.ct import low_dose
 from medlearn.physics.despeckle import gaussian_filter
-from medlearn.physics.mri import complex_noise, from_kspace, magnitude, to_kspace
+from medlearn.physics.mri import LARGEST_BIAS, complex_noise, from_kspace, magnitude, spoiled_gradient_echo, to_kspace
 
 REFERENCE_T = 3.0           # the field at which the cohort's relaxation times were measured
 T1_POWER = 0.384            # of the field: from 1.5 to 0.55 T T1 shortens by 32 % on average,
 T2STAR_POWER = -0.335       # and T2* lengthens by 40 %
 FIELDS = "Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452 (relaxation); SNR chosen as growing with the field"
+FIELD_T: dict = dict(least=0.01, most=20, unit="T")     # of magnets that there are
 CHOSEN = "chosen, to change one thing at a time"
 
 
@@ -29,7 +30,7 @@ class MRProtocol:
     Units: `field_t` in tesla, `tr_ms` and `te_ms` in ms, `flip_deg` in degrees; `snr` is white matter's signal over the
     noise of one channel; `bias` the standard deviation of the logarithm of the coil's sensitivity; `voxel_mm` the
     width of a voxel, or None for that of the grid. `source` says where the numbers are from.
-    Errors: ValueError for a number outside its range. Chapter 18.
+    Errors: ValueError for a number outside its range, and as `spoiled_gradient_echo`. Chapter 18.
 
     >>> MR_PROTOCOLS["0.55 T"].field_t, MR_PROTOCOLS["0.55 T"].snr < MR_PROTOCOLS["3 T"].snr
     (0.55, True)
@@ -45,11 +46,12 @@ class MRProtocol:
     source: str
 
     def __post_init__(self):
-        check_number("field_t", self.field_t, least=0.01, most=20, unit="T")
-        for name in ("tr_ms", "te_ms", "snr"):
-            check_number(name, getattr(self, name), above=0)
-        check_number("flip_deg", self.flip_deg, above=0, below=180, unit="degrees")
-        check_number("bias", self.bias, least=0, most=2)
+        check_number("field_t", self.field_t, **FIELD_T)
+        spoiled_gradient_echo(1.0, t1_ms=1000.0, t2star_ms=50.0, tr_ms=self.tr_ms, te_ms=self.te_ms,
+                              flip_deg=self.flip_deg)               # refuses times that cannot be
+        check_number("flip_deg", self.flip_deg, above=0, below=180, unit="degrees")     # else no signal
+        check_number("snr", self.snr, above=0)
+        check_number("bias", self.bias, least=0, most=LARGEST_BIAS)
         if self.voxel_mm is not None:
             check_number("voxel_mm", self.voxel_mm, above=0, unit="mm")
 
@@ -130,7 +132,7 @@ def relaxation_at(t1_ms: Float[Tensor, "*s"], t2star_ms: Float[Tensor, "*s"], *,
     >>> round(t1.item()), round(t2star.item())
     (766, 63)
     """
-    field_t = check_number("field_t", field_t, least=0.01, most=20, unit="T")
+    field_t = check_number("field_t", field_t, **FIELD_T)
     for name, times in {"t1_ms": t1_ms, "t2star_ms": t2star_ms}.items():
         check_holds(name, check_float(name, times), times > 0, expected="a time above 0")
     ratio = field_t / REFERENCE_T

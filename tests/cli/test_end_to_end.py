@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+from helpers.nnunet import its_own, restated, within
 from helpers.tiny_folder import KILLED_AT_P05, LABELS, tiny_folder, words
 
 from medlearn.cli import main
@@ -68,5 +69,11 @@ def test_a_cohort_of_files_is_trained_killed_resumed_predicted_in_parts_and_judg
     table = json.loads((answers / "summary.json").read_text(), parse_constant=lambda name: 1 / 0)      # no NaN
     assert table["missing"] == {} and list(table["labels"].values()) == LABELS
     assert [case["patient"] for case in table["metric_per_case"]] == ["p04", "p05"]
+    asked = answers, data / "labelsTs"
+    assert within(restated(*asked, labels=(1, 2, 3)), table)
+    for left in answers.glob(".*.partial.*"):               # of the process that was killed: nnU-Net takes it for a case
+        left.unlink()
+    its = its_own(*asked, labels=(1, 2, 3), path=tmp_path / "its.json")
+    assert its is None or within(its, table)
     with open(answers / "summary.csv") as file:
         assert len(list(csv.DictReader(file))) == 2 * 3

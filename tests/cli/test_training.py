@@ -146,6 +146,24 @@ def test_fewer_than_were_asked_for_are_refused(wanted, environment, message):
         _processes(wanted, environment)
 
 
+@pytest.mark.parametrize("name, text, says", [
+    ("run.json", b"{", "run.json: expected JSON: "), ("run.json", b"\xff", "run.json: expected JSON: "),
+    ("run.json", b"[]", "run.json: expected an object in JSON, got list"),
+    ("run.json", b'{"labels": ["a"]}', "run.json: expected the channels of a training"),
+    ("settings.toml", b"steps = ", "settings.toml: expected TOML"),
+    ("settings.toml", b"stps = 3", "settings.toml: stps: expected one of")])
+def test_a_run_that_cannot_be_read_says_which_file_and_why(tmp_path, name, text, says):
+    good = {"settings.toml": b'out = "run"\n[data]\nfolder = "scans"\npatch = [8, 8, 8]\n',
+            "run.json": b'{"labels": ["background", "organ"], "channels": ["T1"]}'}
+    for file, content in good.items():
+        (tmp_path / file).write_bytes(content)
+    assert read_run(tmp_path)[1]["channels"] == ["T1"]
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(ValueError) as refusal:
+        read_run(tmp_path)
+    assert str(refusal.value).startswith(f"{tmp_path}/") and says in str(refusal.value)
+
+
 def test_no_run_no_prediction(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected the folder of a training, with settings.toml"):
         read_run(tmp_path)

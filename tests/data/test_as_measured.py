@@ -24,6 +24,17 @@ def test_the_ct_is_in_hounsfield_units_and_its_slices_are_4_mm_apart():
     assert 1000 < scan.array.max() < 3072 and np.percentile(scan.array[60:430, 60:180], 75) > 0
 
 
+def test_the_organs_lie_where_they_do_in_a_person_and_are_as_large():
+    organs = load_measured("ct_organs")
+    ml = 0.027 * np.bincount(organs.array.ravel())[1:]
+    for found, (low, high) in zip(ml, [(50, 600), (80, 250), (20, 120), (10, 60), (10, 120), (2, 8)], strict=True):
+        assert low < found < high
+    bladder, kidney, duodenum, gallbladder, pancreas, adrenal = (
+        organs.grid.affine[:3, :3] @ np.argwhere(organs.array == n).mean(0) for n in range(1, 7))
+    assert bladder[2] < min(place[2] for place in (kidney, duodenum, gallbladder, pancreas, adrenal))
+    assert adrenal[2] > kidney[2] and gallbladder[1] > kidney[1] and kidney[0] > pancreas[0]      # above, before, right
+
+
 @pytest.mark.parametrize("name", ["mr_head_1", "mr_head_2"])
 def test_the_mr_have_air_that_was_not_cut_away(name):
     scan = load_measured(name)

@@ -6,6 +6,7 @@ import math
 import nibabel as nib
 import numpy as np
 import pytest
+from helpers.nnunet import its_own, restated, within
 
 from medlearn.base.grid import Grid
 from medlearn.data import LabelRegion, Volume, write_volume
@@ -30,37 +31,6 @@ def cohort(root, cases=6, shape=(16, 14, 12)):
     return root / "said", root / "true"
 
 
-def nnunet_summary(said, true, labels):
-    """nnU-Net's compute_metrics_on_folder: counts of each case, nanmean over cases, mean over classes."""
-    cases = []
-    for path in sorted(true.iterdir()):
-        ref, pred = (np.asanyarray(nib.load(folder / path.name).dataobj) for folder in (true, said))
-        metrics = {}
-        for k in labels:
-            r, p = ref == k, pred == k
-            tp, fp, fn, tn = (int(mask.sum()) for mask in (r & p, ~r & p, r & ~p, ~r & ~p))
-            whole = tp + fp + fn
-            metrics[str(k)] = {"Dice": 2 * tp / (2 * tp + fp + fn) if whole else math.nan,
-                               "IoU": tp / whole if whole else math.nan, "FP": fp, "TP": tp, "FN": fn, "TN": tn,
-                               "n_pred": fp + tp, "n_ref": fn + tp}
-        cases.append({"reference_file": str(path), "prediction_file": str(said / path.name), "metrics": metrics})
-    mean = {str(k): {m: float(np.nanmean([c["metrics"][str(k)][m] for c in cases])) for m in cases[0]["metrics"]["1"]}
-            for k in labels}
-    foreground = {m: float(np.mean([mean[str(k)][m] for k in labels])) for m in mean["1"]}
-    return {"metric_per_case": cases, "mean": mean, "foreground_mean": foreground}
-
-
-def within(expected, found):
-    """Everything that is expected is found, equal; NaN there is null here; more may be found beside it."""
-    if isinstance(expected, dict):
-        return all(within(value, found[key]) for key, value in expected.items())
-    if isinstance(expected, list):
-        return len(expected) == len(found) and all(map(within, expected, found))
-    if isinstance(expected, float) and math.isnan(expected):
-        return found is None
-    return found == pytest.approx(expected, rel=1e-12) if isinstance(expected, float) else found == expected
-
-
 def strict(text):
     def refuse(word):
         raise AssertionError(f"{word} is no JSON")
@@ -72,11 +42,20 @@ def test_the_summary_is_nnunets_in_strict_json(tmp_path):
     table = evaluate_folders(said, true, labels=LABELS, tolerance_mm=1.0)
     table.write_json(tmp_path / "summary.json")
     told = strict((tmp_path / "summary.json").read_text())
-    assert within(nnunet_summary(said, true, (1, 2)), told)
+    assert within(restated(said, true, labels=(1, 2)), told)
     assert told["mean"]["1"]["HD95_mm"] is None and told["summary"]["1"]["HD95_mm"]["infinite"] == 1
     assert told["summary"]["2"]["Dice"]["undefined"] == 1 and told["missing"] == {}
     low, high = table.interval("Dice", label=1)
     assert told["summary"]["1"]["Dice"]["low"] == low < told["mean"]["1"]["Dice"] < high
+
+
+def test_the_summary_is_what_nnunet_itself_writes(tmp_path):
+    said, true = cohort(tmp_path)
+    evaluate_folders(said, true, labels=LABELS).write_json(tmp_path / "ours.json")
+    its = its_own(said, true, labels=(1, 2), path=tmp_path / "its.json")
+    if its is None:
+        pytest.skip("nnU-Net is not installed")
+    assert within(its, strict((tmp_path / "ours.json").read_text())) and within(restated(said, true, labels=(1, 2)), its)
 
 
 def test_a_missing_prediction_is_named_and_counts_as_one_that_found_nothing(tmp_path):
