@@ -106,7 +106,8 @@ _VOLUME_SPREAD = (
     Case("volumes", dict(p=_maps(4, 2, 4, 5, 3, seed=14)), "Sum over all axes of space, however many."),
     Case("one draw", dict(p=_maps(1, 2, 4, 5, seed=15)),
          "With one draw nothing differs between draws: 0 for that part, and not NaN. Divide by T."),
-    Case("nothing anywhere", dict(p=torch.zeros(3, 2, 4, 5)), "A volume that is surely 0 does not scatter: 0, not NaN."),
+    Case("nothing anywhere", dict(p=torch.zeros(3, 2, 4, 5)),
+         "A volume that is surely 0 does not scatter: 0, not NaN."),
 )
 
 CHECKS = (

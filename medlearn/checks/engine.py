@@ -230,8 +230,8 @@ class Report:
 _CHANGEABLE = (Tensor, np.ndarray, list, dict)
 _MUTATION = ("The caller still needs it as it was. Work on a copy, `.clone()`, without steps in place: `+=`, "
              "`x[...] =`, names that end in `_`.")
-_ELSEWHERE = ("It passed on the CPU. All tensors have to be where the input is: `device=x.device`, `x.new_zeros(...)`, and "
-              "no `.numpy()`.")
+_ELSEWHERE = ("It passed on the CPU. All tensors have to be where the input is: `device=x.device`, `x.new_zeros(...)`, "
+              "and no `.numpy()`.")
 _DETACHED = "`.detach()`, `.item()`, `.data`, `.numpy()` and `torch.tensor(x)` cut the graph, and so does `no_grad`."
 
 

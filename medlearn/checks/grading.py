@@ -44,8 +44,9 @@ class Grade(NamedTuple):
 def grade(folder: str | Path, *, minutes: float = 10.0) -> Iterator[Grade]:
     r"""The grades of every notebook in a `folder` and below it, one after another, by exercise.
 
-    `minutes`: after which a notebook's process is ended; it then has one line, without an exercise, that says so, and so
-    has one whose process ends early or that holds no check. Characters that no file can hold are written as `\udc80`.
+    `minutes`: after which a notebook's process is ended; it then has one line, without an exercise, that says so, and
+    so has one whose process ends early or that holds no check. Characters that no file can hold are written as
+    `\udc80`.
     Units: minutes, seconds. A folder without a notebook gives nothing.
     Errors: FileNotFoundError for no folder, ValueError for minutes that are not above 0. Chapter: all.
 
@@ -67,14 +68,14 @@ def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
     with tempfile.TemporaryDirectory() as place:
         result = Path(place) / "result.json"
         (folder := Path(place) / "work").mkdir()
-        environment = {**os.environ, "MPLBACKEND": "agg", "TQDM_DISABLE": "1", "MEDLEARN_PROGRESS": str(folder / "none"),
-                       "MEDLEARN_MARK_CLAIMS": "1"}
+        environment = {**os.environ, "MPLBACKEND": "agg", "TQDM_DISABLE": "1",
+                       "MEDLEARN_PROGRESS": str(folder / "none"), "MEDLEARN_MARK_CLAIMS": "1"}
         command = [sys.executable, "-m", "medlearn.checks.grading", str(path.resolve()), str(result)]
         try:
             done = subprocess.run(command, cwd=folder, env=environment, timeout=limit_s, capture_output=True,
                                   encoding="utf-8", errors="backslashreplace")
             trouble = "" if done.returncode == 0 else \
-                f"its process ended with {done.returncode}: {(done.stderr.strip().splitlines() or ['nothing said'])[-1]}"
+                f"its process ended with {done.returncode}: " + (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         except subprocess.TimeoutExpired:
             trouble = f"it had not ended after {limit_s / 60:g} minutes"
         said = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"exercises": []}
@@ -96,7 +97,7 @@ def writable(text: str, encoding: str = "utf-8") -> str:
 # The process of one notebook -----------------------------------------------------------------------------------------
 
 def judge(notebook: Path) -> Iterator[tuple[str, int, int, bool, str]]:
-    """Run the notebook's cells, then put to each check what its last call names: (id, passed, cases, solved, remark)."""
+    """Run the notebook's cells, put to each check what its last call names: (id, passed, cases, solved, remark)."""
     cells = code_cells(notebook)
     names, first_error = run(cells, notebook.stem)
     from medlearn.checks import examine, registered

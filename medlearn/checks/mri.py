@@ -68,7 +68,8 @@ _COILS = (
                              air=torch.tensor([[[True, True], [True, False]]])),
          "By hand: the squares of the air are 1, 4 and 9, their mean 14 / 3 and their variance 98 / 9, so C = 2. The "
          "fourth voxel is no air."),
-    Case("one coil", _air(1, 1, 1, 40, 40), "Of 2C squared Gaussian numbers the mean is 2C sigma², the variance 4C sigma⁴."),
+    Case("one coil", _air(1, 1, 1, 40, 40),
+         "Of 2C squared Gaussian numbers the mean is 2C sigma², the variance 4C sigma⁴."),
     Case("eight coils in another unit", _air(8, 1, 1, 40, 40, seed=1, sigma=50.0),
          "Sigma must cancel: it stands squared in the mean, and to the fourth in the variance."),
     Case("two images", _uneven_air(_air(3, 2, 1, 20, 20, seed=2)),

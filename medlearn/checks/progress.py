@@ -53,7 +53,7 @@ def begin(path: Path) -> None:
 
 
 def note(report: Report, path: Path) -> None:
-    """Keep what a check said, if the file was begun; whatever is wrong with the file, the answer is judged all the same."""
+    """Keep what a check said, if the file was begun; whatever is wrong with it, the answer is judged all the same."""
     if not path.exists():
         return
     try:

@@ -32,7 +32,8 @@ def _reference(seed: int) -> Trial:
 
 
 def _case(name: str, seed: int) -> Case:
-    hint = "Try a clinic of your own. What does the first step hear of the lesion, and what of all other voxels together?"
+    hint = ("Try a clinic of your own. What does the first step hear of the lesion, and what of all other voxels "
+            "together?")
     return Case(name, {"clinic": seed}, hint, run=_clears)
 
 

@@ -51,7 +51,8 @@ _THRESHOLD = (
     _bar("nine patients, one in ten", _numbers(3, 1, 2, 9, 8, 7, 4, 6, 5), 0.1,
          "Of ten ranks the future patient has the highest one time in ten: the largest of the nine will do, 9."),
     _bar("nine patients, one in five", _numbers(3, 1, 2, 9, 8, 7, 4, 6, 5), 0.2,
-         "Two ranks of ten may lie above the threshold: it is the eighth of the nine. Between scores nothing is gained."),
+         "Two ranks of ten may lie above the threshold: it is the eighth of the nine. Between scores nothing is "
+         "gained."),
     _bar("many patients", _SCORES, 0.05, "The rank k is n + 1 - floor(rate (n + 1)); its index is k - 1."),
     _bar("twenty-nine in a hundred", _SCORES, 0.29,
          "On paper 0.29 times 100 is 29; a machine finds a little less, which is rounded down to 28."),

@@ -32,7 +32,8 @@ def _case(name: str, z: Tensor, weight: float, hint: str, gradient: bool = False
 
 _EWMA = (
     _case("the first patient", torch.tensor([2.0]), 0.2,
-          "After one patient the mean is weight times z, and its standard deviation is weight: the answer is z itself."),
+          "After one patient the mean is weight times z, and its standard deviation is weight: the answer is z "
+          "itself."),
     _case("three patients", torch.tensor([1.0, -1.0, 3.0]), 0.5,
           "The means are 0.5, -0.25 and 1.375; their variances 0.25, 0.3125 and 0.328."),
     _case("many patients", _draw(60, 0), 0.1,

@@ -1,4 +1,4 @@
-r"""Chapter 13, ultrasound: which power of the amplitude a screen shows, what frames are worth, three ways to read a level."""
+r"""Chapter 13, ultrasound: which power of the amplitude a screen shows, what frames are worth, how to read a level."""
 from __future__ import annotations
 
 import math

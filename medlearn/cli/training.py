@@ -110,7 +110,7 @@ def _counts(logits: Tensor, labels: Tensor, folder: Folder) -> ConfusionCounts:
 
 
 def read_run(run: str | Path) -> tuple[Settings, dict[str, Any]]:
-    r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError; ValueError, with the file."""
+    r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError; ValueError, by file."""
     run = Path(run)
     if not (run / SETTINGS).exists():
         raise FileNotFoundError(f"{run}: expected the folder of a training, with {SETTINGS} in it")

@@ -58,8 +58,8 @@ def _slices(folder: Path) -> list[Any]:
         raise ValueError(f"{folder}: expected DICOM files with images, got none")
     blank = [one for one in slices if not one.get("SOPClassUID")]
     if blank:
-        warnings.warn(f"{folder}: the SOP class of {len(blank)} of {len(slices)} slices is blank: nobody can say what kind "
-                      "of image they are", stacklevel=4)
+        warnings.warn(f"{folder}: the SOP class of {len(blank)} of {len(slices)} slices is blank: nobody can say what "
+                      "kind of image they are", stacklevel=4)
     return slices
 
 

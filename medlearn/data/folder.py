@@ -248,8 +248,8 @@ def _regions(values: Mapping[str, tuple[int, ...]], told: Mapping[str, Any], pat
     asked = {name: numbers for name, numbers in values.items() if set(numbers) != {0}}
     order = told.get("regions_class_order")
     if not (isinstance(order, list) and len(order) == len(asked) and all(type(k) is int and k >= 0 for k in order)):
-        raise ValueError(f"{path}: expected a regions_class_order with a whole number for each of {', '.join(asked)}, got "
-                         f"{order!r}")
+        raise ValueError(f"{path}: expected a regions_class_order with a whole number for each of {', '.join(asked)}, "
+                         f"got {order!r}")
     return tuple(LabelRegion(name, numbers, k) for (name, numbers), k in zip(asked.items(), order))
 
 

@@ -33,8 +33,8 @@ class Patches(Dataset):
     where it is given, and kept; `report` says which files were refused, and the others are used.
     Shapes: `patches[i]` is an image `(C, *patch)` in float32 and labels `(*patch)` in int64; a `patch` of two numbers
     is an axial slice of a volume. What lies beyond a scan is its lowest value, and background.
-    Units: `patch` in voxels; images are standardised with the mean and the standard deviation of their whole scan, or seen through a `window`
-    (HU), or left as they are with `raw`. `noise` are transforms that imitate a scanner, on the patch in the units of
+    Units: `patch` in voxels; images are standardised with the mean and the standard deviation of their whole scan, or
+    seen through a `window` (HU), or left as they are with `raw`. `noise` are transforms that imitate a scanner, on the patch in the units of
     its file, before it is standardised or windowed: as in `augment_batch`.
     A share `foreground` of the patches lies around a voxel of a class, each class of the scan being as likely as any
     other; the rest lies anywhere. `len(patches)` is the number of scans times `per_case`.

@@ -14,7 +14,7 @@ ASKED = "*To be written by a person.*"
 QUESTIONS = {
     "Intended use": "Which decision does it help, of whom, in which patients? What happens where it is wrong?",
     "Not to be used for": "Which scanners, ages, diseases, questions is it not for?",
-    "Who is missing": "Which groups of patients were not in the data, or were few: by age, sex, origin, scanner, hospital?",
+    "Who is missing": "Which groups of patients were not in the data, or few: by age, sex, origin, scanner, hospital?",
     "Who is responsible": "Whom does one tell of an error? Who may switch it off?",
 }
 NAMED = 10              # cases, so that the card stays a page; run.json has them all
@@ -52,7 +52,8 @@ def model_card(settings: Mapping[str, Any], facts: Mapping[str, Any], *, steps: 
 
 
 def _made(settings: Mapping[str, Any], facts: Mapping[str, Any], steps: int) -> Iterator[str]:
-    yield from ("# Model card", "", "From the record of a training. What no record holds stands at the end, as questions.", "")
+    yield from ("# Model card", "",
+                "From the record of a training. What no record holds stands at the end, as questions.", "")
     yield from ("## The model", "", f"- Made by medlearn {_line(facts['medlearn'])}, in {steps} steps.",
                 f"- It reads {_lines(facts['channels'])} and answers {_lines(facts['labels'])}.", "")
     yield from ("## How it was trained", "", "| setting | value |", "|---|---|")

@@ -55,9 +55,9 @@ def predict_volume(net: nn.Module, volume: Volume, *, patch: int | Sequence[int]
     r"""$\arg\max_k$ of the blended logits of windows, of a volume of any size, decided plane by plane.
 
     Shapes: `volume (*S)` or `(C, *S)`; `net` takes windows `(B, C, *P)` and gives logits `(B, K, *P)`, two classes or
-    more, or one region or more; `patch` is P, one number or one for each axis, and should be that of the training. It runs where its weights
-    are, in evaluation, in `batch` windows at a time; no more than `patch` planes of logits are held, in `dtype`, unless
-    `probabilities` are asked for. `overlap` and `dtype`: as in `blended_planes`. Units: the volume as the network was
+    more, or one region or more; `patch` is P, one number or one for each axis, and should be that of the training. It
+    runs where its weights are, in evaluation, in `batch` windows at a time; no more than `patch` planes of logits are
+    held, in `dtype`, unless `probabilities` are asked for. `overlap` and `dtype`: as in `blended_planes`. Units: the volume as the network was
     trained on it, standardised for one.
     `flips` are axes of space: the logits are the mean over all ways to mirror the window along some of them. Not an
     axis from left to right, where classes have a side.
@@ -96,10 +96,10 @@ def predict_file(net: nn.Module, source: str | Path | Sequence[str | Path], *, t
     r"""Reads a scan, predicts it, and writes the labels on its own grid: what a folder, or a cluster, is a loop over.
 
     `source` is a file or a DICOM folder, as `read_volume` takes it with `channels`, or a row of files, one a channel,
-    as `read_channels` does; `target` a NIfTI file, written whole or not at all, in the (first) source's orientation. Maps that were asked for stand beside it, as
-    `NAME.epistemic.nii.gz` does; the labels come last, so where they are the rest is too. The `net` sees the scan in RAS,
-    at `spacing_mm` where given, after `prepare`, which takes and gives `(1, C, *S)`. `options` are those of
-    `predict_volume`.
+    as `read_channels` does; `target` a NIfTI file, written whole or not at all, in the (first) source's orientation.
+    Maps that were asked for stand beside it, as `NAME.epistemic.nii.gz` does; the labels come last, so where they are
+    the rest is too. The `net` sees the scan in RAS, at `spacing_mm` where given, after `prepare`, which takes and gives
+    `(1, C, *S)`. `options` are those of `predict_volume`.
     Shapes, units: as `predict_volume`. Errors: as `read_volume`, `write_volume` and `predict_volume`.
 
     >>> from tempfile import TemporaryDirectory

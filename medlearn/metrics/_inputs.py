@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
 
-from medlearn.base.validation import STORED_ONLY, as_tensor, check_labels, check_same, check_tensor, check_whole, kind_of
+from medlearn.base.validation import (STORED_ONLY, as_tensor, check_labels, check_same, check_tensor, check_whole,
+                                      kind_of)
 
 Labels = Integer[Tensor | np.ndarray, "b *s"] | Bool[Tensor | np.ndarray, "b *s"]
 Mask = Bool[Tensor | np.ndarray, "*s"]
@@ -42,7 +43,8 @@ def as_masks(prediction: Mask, target: Mask, **others: Mask) -> list[np.ndarray]
 
 def as_ids(name: str, value: Integer[Tensor | np.ndarray, "*s"]) -> Tensor:
     """A map of ids `(*S)`; negative ids are refused later, where the ids are counted."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iu" or isinstance(value, Tensor) and value.dtype in STORED_ONLY:
+    if (isinstance(value, np.ndarray) and value.dtype.kind in "iu"
+            or isinstance(value, Tensor) and value.dtype in STORED_ONLY):
         value = _as_int64(name, value)
     return check_tensor(name, value, dtype="integer", shape="(*S)")
 

@@ -35,9 +35,10 @@ def common_dtype(*values: Numbers) -> torch.dtype:
 
 def per_image(name: str, value: Number | Tensor, batch: int, *, least: float = -math.inf,
               most: float = math.inf, above: float = -math.inf, unit: str = "") -> Tensor:
-    """One finite number within the bounds for each image."""
+    """One finite number within the bounds for each image; whole numbers become float32."""
     if not isinstance(value, Tensor):
-        return torch.tensor(check_number(name, value, least=least, most=most, above=above, unit=unit)).expand(batch)
+        number = check_number(name, value, least=least, most=most, above=above, unit=unit)
+        return torch.tensor(float(number)).expand(batch)
     if not value.is_floating_point() and value.dtype not in INTEGERS:
         raise TypeError(f"{name}: expected a number or a float tensor, got {kind_of(value)}")
     if tuple(value.shape) not in ((), (batch,)):
@@ -45,7 +46,7 @@ def per_image(name: str, value: Number | Tensor, batch: int, *, least: float = -
     check_finite(name, value, least=least, most=most)
     if math.isfinite(above):
         check_holds(name, value, value > above, expected=f"above {above:g}")
-    return value.expand(batch)
+    return (value if value.is_floating_point() else value.float()).expand(batch)
 
 
 def over_image(value: Tensor, image: Tensor) -> Tensor:

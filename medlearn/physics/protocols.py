@@ -18,7 +18,8 @@ from medlearn.physics.mri import LARGEST_BIAS, complex_noise, from_kspace, magni
 REFERENCE_T = 3.0           # the field at which the cohort's relaxation times were measured
 T1_POWER = 0.384            # of the field: from 1.5 to 0.55 T T1 shortens by 32 % on average,
 T2STAR_POWER = -0.335       # and T2* lengthens by 40 %
-FIELDS = "Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452 (relaxation); SNR chosen as growing with the field"
+FIELDS = ("Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452 (relaxation); SNR chosen as growing with the "
+          "field")
 FIELD_T: dict = dict(least=0.01, most=20, unit="T")     # of magnets that there are
 CHOSEN = "chosen, to change one thing at a time"
 
@@ -125,7 +126,8 @@ def relaxation_at(t1_ms: Float[Tensor, "*s"], t2star_ms: Float[Tensor, "*s"], *,
     Shapes: as given. Units: `t1_ms` and `t2star_ms` in ms at 3 T, `field_t` in tesla. The powers are those of one
     measured step, from 1.5 T to 0.55 T, averaged over tissues; beyond it they are a guess. Water that is free, as
     CSF, hardly changes: leave it out. Empty tensors give empty tensors.
-    Errors: TypeError for anything but float tensors; ValueError for times that are not positive and finite, a field outside 0.01..20 T.
+    Errors: TypeError for anything but float tensors; ValueError for times that are not positive and finite,
+    a field outside 0.01..20 T.
     Source: Campbell-Washburn et al. 2019, doi:10.1148/radiol.2019190452. Chapter 18.
 
     >>> t1, t2star = relaxation_at(torch.tensor(1000.0), torch.tensor(50.0), field_t=1.5)
@@ -159,7 +161,7 @@ def acquire(signal: Float[Tensor, "b c *s"] | Complex[Tensor, "b c *s"], sigma: 
     """
     spacing_mm = check_number("spacing_mm", spacing_mm, above=0, unit="mm")
     kspace = to_kspace(signal)
-    sigma = per_image("sigma", sigma, len(signal), least=0) * 1.0           # whole numbers too
+    sigma = per_image("sigma", sigma, len(signal), least=0)
     voxel_mm = per_image("voxel_mm", voxel_mm, len(signal), above=0, unit="mm")
     measured = _band(kspace, voxel_mm / spacing_mm)
     share = measured.flatten(1).double().mean(1).to(sigma) if len(signal) else sigma

@@ -55,8 +55,8 @@ class Stream(Dataset):
 def batches(data: Samples, recipe: Recipe, first_step: int, process: int, processes: int) -> DataLoader:
     """The batches of one process from a step on, `accumulate` for each step: its shares of the global ones."""
     if recipe.workers and (where := first_sample(data, recipe.seed)[0].device.type) != "cpu":
-        raise ValueError(f"workers: expected 0 for data on a GPU, which no other process can read, got {recipe.workers} "
-                         f"and data on {where}")
+        raise ValueError(f"workers: expected 0 for data on a GPU, which no other process can read, got "
+                         f"{recipe.workers} and data on {where}")
     parts = processes * recipe.accumulate
     share = recipe.batch_size // parts
     starts = range((first_step * parts + process) * share, recipe.steps * recipe.batch_size, processes * share)

@@ -72,7 +72,8 @@ def _open_weights(net: nn.Module, layer: nn.Module | None) -> dict[str, Tensor]:
     chosen = None if layer is None else {id(weight) for weight in layer.parameters()}
     found = {name: weight.detach() for name, weight in net.named_parameters() if chosen is None or id(weight) in chosen}
     if not found or (chosen is not None and len(found) < len(chosen)):
-        raise ValueError(f"layer: expected a part of the network that has weights, got {kind_of(net if layer is None else layer)}")
+        raise ValueError("layer: expected a part of the network that has weights, "
+                         f"got {kind_of(net if layer is None else layer)}")
     return found
 
 

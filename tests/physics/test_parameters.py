@@ -107,6 +107,7 @@ def test_numbers_of_numpy_are_numbers(asked):
 
 def test_one_for_each_image_may_be_whole_numbers_but_no_truth_values(refused):
     assert per_image("i0", torch.tensor([10, 20]), 2).tolist() == [10, 20]
+    assert all(per_image("i0", whole, 2).is_floating_point() for whole in (3, np.int16(3), torch.tensor([10, 20])))
     assert per_image("i0", 3, 2).tolist() == [3, 3] and per_image("i0", torch.tensor(3.0), 0).shape == (0,)
     for wrong in (torch.tensor([True, False]), torch.tensor([1j, 2j])):
         with refused("i0: expected a number or a float tensor, got torch"):
