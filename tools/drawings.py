@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-COLUMN, ROW = 104, 66       # pixels from box to box
-WIDTH, HEIGHT = 92, 40      # of a box
+COLUMN, ROW = 110, 66       # pixels from box to box
+WIDTH, HEIGHT = 99, 40      # of a box
 EDGE = 6
 # what stands for a step of a chain, in lines on 48 x 36
 GLYPHS = {name: f'<path d="{path}"/>' for name, path in {

@@ -3,14 +3,25 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import AbstractContextManager, nullcontext
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from myst_nb import sphinx_ as notebooks
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 from claim_boxes import code_cells
 from folds import source_of
+
+FRAMED = notebooks.create_figure_context
+
+
+def frame_once(renderer, options: dict | None, line: int) -> AbstractContextManager:
+    """MyST-NB would frame every output of a cell as the same figure: a table behind the picture stands by itself."""
+    name = nodes.fully_normalize_name(str((options or {}).get("name", "")))
+    return nullcontext() if name and name in renderer.document.nametypes else FRAMED(renderer, options, line)
+
 
 class NumberFigures(SphinxTransform):
     """Make a figure of what a code cell draws: its caption, or else what its alt text says; its name, to be referred to.

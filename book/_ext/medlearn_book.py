@@ -23,7 +23,7 @@ from claim_boxes import (  # noqa: E402
 from dark import AddDarkTwins  # noqa: E402
 from docstrings import as_rst  # noqa: E402
 from execute import cache_path  # noqa: E402
-from figures import Live, NumberFigures  # noqa: E402
+from figures import Live, NumberFigures, frame_once, notebooks  # noqa: E402
 from folds import Fold, FoldAsides, depart_fold, fold_cells, visit_fold  # noqa: E402
 from front import Hero, Part, Place, fill, gather  # noqa: E402
 from lint import claim_problems  # noqa: E402
@@ -94,6 +94,7 @@ def exact_role(name, rawtext, text, lineno, inliner, options=None, content=None)
 
 
 def setup(app: Sphinx) -> dict:
+    notebooks.create_figure_context = frame_once
     app.add_node(ClaimsList)
     app.add_node(Place)
     app.add_node(Fold, html=(visit_fold, depart_fold))

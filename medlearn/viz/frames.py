@@ -90,13 +90,14 @@ def lossy() -> str:
 def _bytes(picture: Image, kind: str, quality: int, same: np.ndarray | None) -> bytes:
     from PIL import Image
 
-    options: dict[str, Any] = {"AVIF": {"quality": quality, "speed": 8, "max_threads": 1},
-                               "WEBP": {"quality": quality, "method": 4}, "PNG": {"optimize": True}}[kind]
+    every: dict[str, dict[str, Any]] = {"AVIF": {"quality": quality, "speed": 8, "max_threads": 1},
+                                        "WEBP": {"quality": quality, "method": 4}, "PNG": {"optimize": True}}
+    options = every[kind]
     if kind == "PNG":
         picture = picture.quantize(255)
         if same is not None:
-            hole = picture.getextrema()[1] + 1          # the first number that is no colour's
-            picture.putpalette([*picture.getpalette()[:3 * hole], 255, 255, 255])
+            hole = int(np.asarray(picture).max()) + 1   # the first number that is no colour's
+            picture.putpalette([*(picture.getpalette() or ())[:3 * hole], 255, 255, 255])
             picture.paste(hole, mask=Image.fromarray(same))
             options["transparency"] = hole
     elif same is not None:

@@ -43,13 +43,40 @@ So.
 """
 
 
+DRAWS = cell("""\
+import matplotlib.pyplot as plt
+from medlearn import viz
+
+plt.plot([0, 1])
+plt.show()
+viz.table([("one", 2)], columns=["name", "number"])""").replace(
+    "ipython3\n", 'ipython3\n:mystnb: {figure: {name: fig-line, caption: "A line."}, image: {alt: "A line"}}\n\n')
+
+SCHEMATICS = """
+:::{architecture} attention
+:name: fig-drawn
+Drawn.
+:::
+
+:::{chain}
+:name: fig-way
+- tube | Tube | It sends.
+- body | Body | It takes.
+
+The way.
+:::
+
+{numref}`fig-line`, {numref}`fig-drawn`, {numref}`fig-way`.
+"""
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A book that was built."""
     book = Book(tmp_path_factory.mktemp("book"))
     book.put("book/_static/brain.svg", '<svg xmlns="http://www.w3.org/2000/svg"/>')
     book.chapter("01_one", REFERS, SHOWS_ALL_CLAIMS)
-    book.chapter("02_two", "(two)=\n# Two\n\n(a-part)=\n## A part\n", cell("print('two')"))
+    book.chapter("02_two", "(two)=\n# Two\n\n(a-part)=\n## A part\n", cell("print('two')"), DRAWS, SCHEMATICS)
     done = pages(book)
     assert done.returncode == 0, done.stdout + done.stderr
     return book
@@ -68,6 +95,20 @@ def test_claims_are_listed_with_links_to_their_cells(built):
     listed = (built.root / "_build/html/book/reference/claims.html").read_text()
     assert 'href="../principles/01_one.html#claim-tasks-simplex"' in listed
     assert 'id="claim-tasks-simplex"' in (built.root / "_build/html/book/principles/01_one.html").read_text()
+
+
+def test_a_table_behind_a_picture_stands_by_itself(built):
+    html = (built.root / "_build/html/book/principles/02_two.html").read_text()
+    figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
+    assert html.count('<table class="dataframe">') == 1 and not any("dataframe" in figure for figure in figures)
+    assert sum('id="fig-line"' in figure for figure in figures) == 1
+
+
+def test_schematics_are_numbered_figures_whose_parts_speak(built):
+    html = (built.root / "_build/html/book/principles/02_two.html").read_text()
+    said = re.findall(r'data-says="([^"]+)"', html)
+    assert "Tube: It sends." in said and any(text.startswith("weights: shape 4 heads") for text in said)
+    assert html.count("<figcaption>") == html.count("<figure") == 3
 
 
 def test_pages_know_where_the_repository_is(built):

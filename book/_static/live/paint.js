@@ -227,7 +227,7 @@
         scan.ring(...cursor, v.size / 2 / b.mm);
         if (!asked) {
           answer.paint((i) => now.noisy[i] / 1.3);
-          doubt.map(() => 0);
+          doubt.paint(() => 0);
           ui.say("A plaque and a mass are painted. Touch the picture: a network comes into your browser, and answers here");
         }
         ask(0);
