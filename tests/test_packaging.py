@@ -119,7 +119,7 @@ def test_conda_installs_what_the_makefile_installs():
     assert pip[0] == "-c constraints.txt"
     extras = set(re.fullmatch(r"-e \.\[(.+)\]", pip[1])[1].split(","))
     by_make = set(re.search(r"pip install -c constraints\.txt -e '\.\[(.+)\]'", (ROOT / "Makefile").read_text(encoding="utf-8"))[1].split(","))
-    assert extras == by_make == set(EXTRAS) - {"ray"}        # which is large, and starts too slowly to be tested everywhere
+    assert extras == by_make == set(EXTRAS) - {"ray"}        # large, and does not start on a busy machine
     python = next(one.removeprefix("python").strip() for one in names if one.startswith("python"))
     assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
     assert {"pip", "make"} <= set(names)

@@ -55,7 +55,7 @@ def run(*command):
                           env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
                                "RAY_USAGE_STATS_ENABLED": "0"})
     if "The current node timed out during startup" in done.stderr:
-        not_run("ray", "Ray itself did not start within the half minute that it allows itself: the machine is too busy")
+        not_run("ray", "Ray did not start within the 15 s that it allows its own processes: the machine is too busy")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
