@@ -14,7 +14,7 @@ from medlearn.data import write_folder
 PAGE = (Path(__file__).parents[2] / "book/applications/20_volumes.md").read_text(encoding="utf-8")
 LABELS = ["background", "anterior", "posterior"]
 QUICK = ["recipe.steps=2", "recipe.batch_size=1", "net.widths=[2,4]", "net.deep_supervision=false",
-         "data.patch=[8,8,8]", "validation_patches=1", "every=1", "recipe.precision=fp32"]
+         "data.patch=[16,16,16]", "data.spacing_mm=[7,7,7]", "validation_patches=1", "every=1", "recipe.precision=fp32"]
 
 
 def block(language, number=0):
