@@ -98,6 +98,29 @@ def test_maps_of_things_have_no_gaps():
                 assert set(range(1, int(present.max()) + 1)) <= set(present.tolist()), (id, name)
 
 
+def test_a_scaler_s_factors_are_torch_s():
+    for given in inputs("volumes.loss_scales"):
+        scaler = torch.amp.GradScaler("cpu", init_scale=given["start"], growth_interval=given["patience"])
+        theirs = []
+        for bad in given["overflowed"]:
+            weight = torch.nn.Parameter(torch.ones(()))
+            optimizer = torch.optim.SGD([weight], lr=0.0)
+            theirs.append(scaler.get_scale())
+            scaler.scale(weight * (torch.inf if bad else 1.0)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        ours = reference("volumes.loss_scales")(**given)
+        assert ours == [max(scale, 1.0) for scale in theirs]               # torch's has no floor
+
+
+def test_a_merged_gradient_is_that_of_one_mean():
+    x, w = torch.randn(10, 3, dtype=torch.float64), torch.randn(3, dtype=torch.float64, requires_grad=True)
+    whole, = torch.autograd.grad((x @ w).tanh().mean(), w)
+    shares = [torch.autograd.grad((part @ w).tanh().mean(), w)[0] for part in (x[:7], x[7:7], x[7:])]
+    assert shares[1].isnan().any() or not shares[1].any()
+    assert torch.allclose(reference("volumes.merge")(torch.stack(shares), torch.tensor([7, 0, 3])), whole)
+
+
 # a TransUNet is a network of slices, and some exercises take rows of numbers
 FLAT = ("transunet.", "learning.", "judging.", "shift.", "tool.")
 

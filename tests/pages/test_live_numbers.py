@@ -16,6 +16,7 @@ from medlearn.nets import UNetPlusPlus, coverage
 from medlearn.physics import (ParallelBeam, Pulse, attenuation_to_hu, envelope, hu_to_attenuation, log_compress,
                               log_transform, radio_frequency, rice_logpdf, to_kspace)
 from medlearn.tasks import connected_components
+from medlearn.train import Machine, Workload, ring_all_reduce_s, step_time, training_hours
 from medlearn.uncertainty import conformal_quantile, reliability, risk_coverage, total_variance
 
 
@@ -190,3 +191,37 @@ def test_risk_and_coverage(page):
     ours = risk_coverage(uncertainty, error)
     got = page.evaluate("([u, e]) => Live.riskCoverage(u, e)", [uncertainty.tolist(), error.tolist()])
     assert np.allclose(got["risk"], ours.risk) and np.allclose(got["best"], ours.best_risk)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 64])
+@pytest.mark.parametrize("overlap, storage", [(0.0, 1e9), (0.7, 5e9), (0.1, 3e7)])
+def test_a_training_on_paper(page, processes, overlap, storage):
+    work = Workload(scans=1e6, looks=20, batch=2, patch_s=0.1, patch_bytes=8e6, gradient_bytes=120e6,
+                    critical_batch=500)
+    machine = Machine(processes=processes, link_bytes_per_s=2e9, latency_s=1e-5, storage_bytes_per_s=storage,
+                      overlap=overlap)
+    given = [{"scans": 1e6, "looks": 20, "batch": 2, "patch": 0.1, "patchBytes": 8e6, "gradientBytes": 120e6,
+              "critical": 500},
+             {"processes": processes, "link": 2e9, "latency": 1e-5, "storage": storage, "overlap": overlap}]
+    got = page.evaluate("""([work, machine]) => ({ring: Live.scaling.ringAllReduce(work.gradientBytes, machine),
+        step: Live.scaling.stepTime(work, machine), hours: Live.scaling.trainingHours(work, machine)})""", given)
+    step = step_time(work, machine)
+    assert got["ring"] == pytest.approx(ring_all_reduce_s(120e6, processes=processes, link_bytes_per_s=2e9,
+                                                          latency_s=1e-5))
+    assert got["step"] == pytest.approx({"compute": step.compute_s, "exchange": step.exchange_s, "wait": step.wait_s,
+                                         "starve": step.starve_s, "total": step.total_s})
+    assert got["hours"] == pytest.approx(training_hours(work, machine))
+
+
+def test_the_plan_of_the_page_is_that_of_the_table(page):
+    """The instrument begins with the assumptions of the chapter's table, and says the same hours at 64."""
+    at_64 = Machine(processes=64, link_bytes_per_s=10 ** 1.4 * 1e9, latency_s=1e-5, storage_bytes_per_s=10 ** 0.7 * 1e9,
+                    overlap=0.7)
+    plan = Workload(scans=1e6, looks=20, batch=2, patch_s=0.1, patch_bytes=8e6, gradient_bytes=120e6,
+                    critical_batch=10 ** 2.7)
+    slider = page.query_selector("[data-instrument=scaling] input")
+    slider.evaluate("(s) => { s.value = 6; s.dispatchEvent(new Event('input')); }")
+    says = "[data-instrument=scaling] .ml-says"
+    page.wait_for_function(f"document.querySelector('{says}').textContent.startsWith('64 GPUs')")
+    hours = training_hours(plan, at_64)
+    assert page.inner_text(says).startswith(f"64 GPUs: {hours:.3g} hours")

@@ -25,6 +25,7 @@ const Live = (() => {
     calibration: ["losses.js", "calibration.js"],
     conformal: ["losses.js", "calibration.js"],
     "risk-coverage": ["calibration.js"],
+    scaling: ["scaling.js"],
   };
   const instruments = {},
     files = {},
