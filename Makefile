@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test fresh notebooks questions study lab serve pdf slides gpu bench lint colab dist clean vendor pages
+.PHONY: help book test fresh notebooks questions nbgrader study lab serve pdf slides gpu bench lint colab dist clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -30,6 +30,9 @@ notebooks: $(INSTALLED) ## write the notebook beside each chapter
 
 questions: notebooks ## gather what the chapters ask into _build/questions, answers apart
 	@$(BIN)/python tools/questions.py _build/questions
+
+nbgrader: notebooks ## the exercises as assignments for nbgrader, into _build/nbgrader
+	@$(BIN)/python tools/assignments.py _build/nbgrader
 
 study: $(INSTALLED) ## put the claims on trial under other seeds and machines (ONLY="03 05" for some chapters)
 	@$(BIN)/python tools/study.py $(ONLY)
