@@ -139,8 +139,8 @@ class _Case:
         maps = _read(folder / f"{patient.name}.probabilities.nii.gz", patient, channels=2)
         sums = maps.array.sum(0)
         if maps.array.min() < 0 or maps.array.max() > 1 or abs(sums - 1).max() > 0.01:
-            raise ValueError(f"{patient.name}: expected probabilities of background and plaque that sum to 1, got values "
-                             f"of {maps.array.min():g} to {maps.array.max():g} with sums of {sums.min():g} to {sums.max():g}")
+            raise ValueError(f"{patient.name}: expected probabilities of background and plaque that sum to 1, got "
+                             f"{maps.array.min():g} to {maps.array.max():g} with sums of {sums.min():g} to {sums.max():g}")
         return _Case(patient, to_ras(labels), to_ras(maps).array[1], low_ml, high_ml, refer)
 
     @property
@@ -202,11 +202,13 @@ def _report(path: Path, asked: Sequence[Patient]) -> dict[str, tuple[float, floa
         raise ValueError(f"{path.name}: expected a table of intervals and referrals, found none")
     with open(path, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        if missing := set(REPORT) - set(rows.fieldnames or ()):
-            raise ValueError(f"{path.name}: expected the columns {', '.join(REPORT)}, got none for {', '.join(sorted(missing))}")
+        if lacking := set(REPORT) - set(rows.fieldnames or ()):
+            raise ValueError(f"{path.name}: expected the columns {', '.join(REPORT)}, "
+                             f"got none for {', '.join(sorted(lacking))}")
         found = {row["case"]: _row(row) for row in rows}
     if missing := [one.name for one in asked if one.name not in found]:
-        raise ValueError(f"{path.name}: expected a line for each of {len(asked)} patients, got none for {', '.join(missing)}")
+        raise ValueError(f"{path.name}: expected a line for each of {len(asked)} patients, "
+                         f"got none for {', '.join(missing)}")
     return found
 
 

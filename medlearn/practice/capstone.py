@@ -22,9 +22,10 @@ GAINS = (400, 650, 1000, 1500)                                  # what a scanner
 
 @dataclass(frozen=True, eq=False)
 class Patient:
-    r"""A patient of the ward: the `scan` in a scanner's units, the expert's `lesion` mask, and where the `brain` is.
+    r"""A patient of the ward, by `name`: the `scan`, the expert's mask of the `lesion`, and where the `brain` is.
 
-    Shapes: all on the grid of the scan's file, `(X, Y, Z)`. Chapter "From a scan to a decision".
+    Shapes: all on the grid of the scan's file, `(X, Y, Z)`. Units: the scan in its scanner's own.
+    Chapter "From a scan to a decision".
 
     >>> one = patients("learn")[1]
     >>> one.name, one.scan.grid.orientation, one.scan.array.shape == one.brain.shape
@@ -68,8 +69,9 @@ def patients(part: str, count: int = PATIENTS) -> tuple[Patient, ...]:
     scans = BrainCohort(seed=seed, size=SIZE, dim=3, lesions=LESIONS).batch(range(check_whole("count", count, least=1)))
     made = []
     for i in range(len(scans)):
-        turned = [reorient(Volume(array, Grid((SIZE,) * 3, scans.affine[i].numpy())), ORIENTATIONS[i % len(ORIENTATIONS)])
-                  for array in ((GAINS[i % len(GAINS)] * scans.image[i, 0]).round().short().numpy(),
-                                (scans.lesion[i] > 0).byte().numpy(), (scans.tissue[i] > 0).numpy())]
-        made.append(Patient(f"{part}-{i + 1:02}", *turned[:2], turned[2].array))
+        grid, axes = Grid((SIZE,) * 3, scans.affine[i].numpy()), ORIENTATIONS[i % len(ORIENTATIONS)]
+        measured = (GAINS[i % len(GAINS)] * scans.image[i, 0]).round().short()
+        scan, lesion, brain = (reorient(Volume(values.numpy(), grid), axes)
+                               for values in (measured, (scans.lesion[i] > 0).byte(), scans.tissue[i] > 0))
+        made.append(Patient(f"{part}-{i + 1:02}", scan, lesion, brain.array))
     return tuple(made)

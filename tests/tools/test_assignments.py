@@ -90,4 +90,4 @@ def test_nbgraders_own_validator_agrees(course):
     """Only where nbgrader itself is installed, which the book does not ask for."""
     format_of = pytest.importorskip("nbgrader.nbgraderformat", reason="nbgrader is not installed")
     for notebook in course.values():
-        format_of.MetadataValidatorV3().validate_nb(notebook)
+        format_of.MetadataValidator().validate_nb(notebook)
