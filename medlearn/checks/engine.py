@@ -101,7 +101,8 @@ class Check:
 
     `id` is "chapter.exercise", as `check` is given it.
     `same_dtype=False` lets a float tensor have any float dtype. `limit_s`, else 30 s, is what an answer may take over a
-    case. Where there is a GPU each case is asked there as well, and has passed when it did on both. Errors: ValueError for no case, or two of the same name. Chapter: all.
+    case. Where there is a GPU each case is asked there as well, and has passed when it did on both.
+    Errors: ValueError for no case, or two of the same name. Chapter: all.
 
     >>> double = Check("toy.double", lambda x: 2 * x, (Case("ones", dict(x=torch.ones(3)), "Multiply by two."),
     ...                                                Case("nothing", dict(x=torch.ones(0)), "No numbers.")))
