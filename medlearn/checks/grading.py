@@ -86,7 +86,7 @@ def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
 
 
 def _ended(command: Sequence[str], limit_s: float, **where: Any) -> str:
-    """What was wrong with a process, or nothing. Behind this it is over, and so is all that it has begun in its group."""
+    """What was wrong with a process, or nothing. Behind this it is over, and so is what it has begun in its group."""
     with tempfile.TemporaryFile() as said:              # a pipe would stay open as long as one of its children lives
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
                                    start_new_session=True, **where)

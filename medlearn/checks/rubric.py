@@ -140,7 +140,7 @@ class _Case:
         sums = maps.array.sum(0)
         if maps.array.min() < 0 or maps.array.max() > 1 or abs(sums - 1).max() > 0.01:
             raise ValueError(f"{patient.name}: expected probabilities of background and plaque that sum to 1, got "
-                             f"{maps.array.min():g} to {maps.array.max():g} with sums of {sums.min():g} to {sums.max():g}")
+                             f"{maps.array.min():g} to {maps.array.max():g}, with sums to {sums.max():g}")
         return _Case(patient, to_ras(labels), to_ras(maps).array[1], low_ml, high_ml, refer)
 
     @property
