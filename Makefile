@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test fresh notebooks questions study lab serve pdf gpu bench lint colab dist clean vendor pages
+.PHONY: help book test fresh notebooks questions nbgrader study lab serve pdf slides gpu bench lint colab dist clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -31,6 +31,9 @@ notebooks: $(INSTALLED) ## write the notebook beside each chapter
 questions: notebooks ## gather what the chapters ask into _build/questions, answers apart
 	@$(BIN)/python tools/questions.py _build/questions
 
+nbgrader: notebooks ## the exercises as assignments for nbgrader, into _build/nbgrader
+	@$(BIN)/python tools/assignments.py _build/nbgrader
+
 study: $(INSTALLED) ## put the claims on trial under other seeds and machines (ONLY="03 05" for some chapters)
 	@$(BIN)/python tools/study.py $(ONLY)
 
@@ -43,6 +46,9 @@ serve: book ## show the book at http://localhost:8000
 
 pdf: book ## print the whole book into _build/book.pdf (needs Chromium)
 	@$(BIN)/python tools/pdf.py
+
+slides: book ## slides of the chapters into _build/slides (ONLY="03 05" for some chapters)
+	@$(BIN)/python tools/slides.py $(ONLY)
 
 gpu: $(INSTALLED) ## on a machine with a GPU: tests, benchmarks, chapters at full scale, within LIMIT_S=540 seconds
 	@$(BIN)/python tools/gpu.py

@@ -13,12 +13,14 @@ import json
 import linecache
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,8 +47,8 @@ def grade(folder: str | Path, *, minutes: float = 10.0) -> Iterator[Grade]:
     r"""The grades of every notebook in a `folder` and below it, one after another, by exercise.
 
     `minutes`: after which a notebook's process is ended; it then has one line, without an exercise, that says so, and
-    so has one whose process ends early or that holds no check. Characters that no file can hold are written as
-    `\udc80`.
+    so has one whose process ends early or that holds no check. What it has begun ends with it. An id that no exercise
+    has is a line too. Characters that no file can hold are written as `\udc80`.
     Units: minutes, seconds. A folder without a notebook gives nothing.
     Errors: FileNotFoundError for no folder, ValueError for minutes that are not above 0. Chapter: all.
 
@@ -71,13 +73,7 @@ def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
         environment = {**os.environ, "MPLBACKEND": "agg", "TQDM_DISABLE": "1",
                        "MEDLEARN_PROGRESS": str(folder / "none"), "MEDLEARN_MARK_CLAIMS": "1"}
         command = [sys.executable, "-m", "medlearn.checks.grading", str(path.resolve()), str(result)]
-        try:
-            done = subprocess.run(command, cwd=folder, env=environment, timeout=limit_s, capture_output=True,
-                                  encoding="utf-8", errors="backslashreplace")
-            trouble = "" if done.returncode == 0 else \
-                f"its process ended with {done.returncode}: " + (done.stderr.strip().splitlines() or ["nothing said"])[-1]
-        except subprocess.TimeoutExpired:
-            trouble = f"it had not ended after {limit_s / 60:g} minutes"
+        trouble = _ended(command, limit_s, cwd=folder, env=environment)
         said = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {"exercises": []}
     if not trouble and "whole" not in said:
         trouble = "its process ended before all of its checks were asked"
@@ -87,6 +83,31 @@ def _graded(path: Path, name: str, limit_s: float) -> list[Grade]:
     if trouble or not grades:
         grades.append(Grade(name, "", 0, 0, False, trouble or "no check was found in it", seconds))
     return grades
+
+
+def _ended(command: Sequence[str], limit_s: float, **where: Any) -> str:
+    """What was wrong with a process, or nothing. Behind this it is over, and so is what it has begun in its group."""
+    with tempfile.TemporaryFile() as said:              # a pipe would stay open as long as one of its children lives
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+                                   start_new_session=True, **where)
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return f"it had not ended after {limit_s / 60:g} minutes"
+        finally:
+            _end(process)
+        said.seek(0)
+        lines = said.read().decode("utf-8", "backslashreplace").strip().splitlines()
+    return "" if code == 0 else f"its process ended with {code}: {(lines or ['nothing said'])[-1]}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":                         # which has no groups of processes to end
+        process.kill()
+    else:
+        with suppress(ProcessLookupError, PermissionError):         # nobody is left; a Mac says so otherwise
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def writable(text: str, encoding: str = "utf-8") -> str:
@@ -105,6 +126,7 @@ def judge(notebook: Path) -> Iterator[tuple[str, int, int, bool, str]]:
     known = registered()
     for id, answer in asked(cells).items():
         if id not in known:
+            yield id, 0, 0, False, "no exercise has this id" + _near(id, known)
             continue
         try:
             value = eval(compile(answer, "<string>", "eval"), names)
@@ -115,6 +137,11 @@ def judge(notebook: Path) -> Iterator[tuple[str, int, int, bool, str]]:
         solved = report.passed == report.total
         remark = "" if solved else report.failure.case if report.failure else "not attempted"
         yield id, report.passed, report.total, solved, remark
+
+
+def _near(id: str, known: Iterable[str]) -> str:
+    near = get_close_matches(id, known, n=1)
+    return f": {near[0]}?" if near else ""
 
 
 def code_cells(notebook: Path) -> list[str]:

@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,32 @@ def test_no_exercise_is_lost_without_a_word(tmp_path):
 ])
 def test_only_what_is_no_python_is_left_out(tmp_path, source, left):
     assert code_cells(notebook(tmp_path, "a", source)) == [source if left is None else left]
+
+
+def test_a_misspelt_id_has_a_line_that_says_so(tmp_path):
+    notebook(tmp_path, "a", *RIGHT, "check('tasks.volum', volume)\ncheck('of my own', volume)")
+    assert graded(tmp_path)[1:] == [("a.ipynb", "tasks.volum", 0, 0, False, "no exercise has this id: tasks.volume?"),
+                                    ("a.ipynb", "of my own", 0, 0, False, "no exercise has this id")]
+
+
+CHILD = """import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({trace!r}, "w").write(str(child.pid))"""
+
+
+def lives(pid):
+    """Whether a process does more than wait to be counted."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux who lives")
+@pytest.mark.parametrize("then, minutes, remark", [("while True: pass", 0.5, "it had not ended after 0.5 minutes"),
+                                                   ("pass", 10, "no check was found in it")])
+def test_what_a_notebook_has_begun_ends_with_it(tmp_path, then, minutes, remark):
+    trace = tmp_path / "pid"
+    notebook(tmp_path, "a", CHILD.format(trace=str(trace)), then)
+    assert [one.remark for one in grade(tmp_path, minutes=minutes)] == [remark]
+    assert not lives(int(trace.read_text()))

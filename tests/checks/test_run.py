@@ -123,6 +123,11 @@ def test_an_answer_that_never_ends_is_stopped_and_asked_no_more(answer, monkeypa
     assert "Is there a loop" in str(report) and "in line" in str(report)
 
 
+def test_a_check_may_allow_another_time():
+    slow = Check(TOY.id, TOY.reference, TOY.cases, limit_s=0.2)
+    assert "It had not ended after 0.2 s" in str(slow.examine(lambda x: time.sleep(5)))
+
+
 def test_a_limit_leaves_somebody_elses_timer_going():
     rung = []
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))

@@ -25,7 +25,8 @@ NO_TENSORS = set("""
     nets.analytic_receptive_field nets.effective_kernel nets.hdc_distance nets.leaves_holes nets.nested_graph
     physics.ct.forget_scanner physics.despeckle.gaussian_kernel physics.projection.pixel_width
     physics.protocols.CTProtocol physics.protocols.MRProtocol physics.protocols.UltrasoundProtocol
-    physics.ultrasound.Pulse practice.Trial practice.clinic practice.said practice.submission practice.trial
+    physics.ultrasound.Pulse practice.Patient practice.Trial practice.clinic practice.patients practice.said
+    practice.submission practice.trial practice.ward
     runtime.device runtime.precision runtime.scale runtime.set_scale runtime.steps tasks.Region train.History
     train.Recipe train.Samples viz.Explorer viz.colours_of viz.use_style
 """.split())
