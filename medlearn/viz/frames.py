@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # (share of the width, quality): what is given up, in this order, until an explorer is light enough.
-STEPS = ((1.0, 75), (1.0, 55), (1.0, 40), (1.0, 28), (0.8, 35), (0.65, 35), (0.5, 30))
+STEPS = ((1.0, 75), (1.0, 50), (1.0, 35), (1.0, 24), (1.0, 16), (0.8, 20), (0.65, 20), (0.5, 20))
 FIRST = 60      # the least quality of the first frame, of which every other one shows parts
 BLOCK = 16      # pixels a side of the squares in which a frame tells what differs from the first
 SAMPLE = 4      # frames whose weight says whether a step is worth a try
