@@ -51,5 +51,6 @@ def class_weights(name: str, weight: ClassNumbers | None, logits: Tensor) -> Ten
     """One number for each class, where the logits are and at least as precise as float32."""
     if weight is None:
         return None
-    weight = class_numbers(name, weight).to(device=logits.device, dtype=accumulating(logits.dtype))
+    weight = class_numbers(name, weight).to(device=logits.device, dtype=accumulating(logits.dtype),
+                                            non_blocking=logits.is_cuda)    # on the way to a GPU nobody waits
     return check_shape(name, weight, logits.shape[1:2], because=f"for {logits.shape[1]} classes")

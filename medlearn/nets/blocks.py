@@ -111,8 +111,10 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         words = torch.randint(-2**63, 2**63 - 1, ((x.numel() + 3) // 4,))
         strides = torch.empty_like(x, device="meta").stride()           # as x lies in memory
-        bits = words.view(torch.int16)[:x.numel()].as_strided(x.shape, strides)
-        return x * (bits >= dropped - 2**15).to(x.dtype).mul_(1 / (1 - dropped / 2**16))
+        low = dropped - 2**15
+        kept = words.view(torch.int16).clamp(low - 1, low).sub_(low - 1)   # 1 or 0; bool would be slower
+        kept = kept[:x.numel()].as_strided(x.shape, strides).to(x.dtype)
+        return x * kept.mul_(1 / (1 - dropped / 2**16))
 
 
 def conv_side_by_side(conv: Conv, *maps: Float[Tensor, "b _ *s"]) -> Float[Tensor, "b c ..."]:
