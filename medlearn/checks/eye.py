@@ -60,7 +60,7 @@ def _reference(seed: int) -> EyeTrial:
 def _hospital(name: str, seed: int) -> Case:
     hint = ("If the kidney failed: can a voxel of it see which side it is on? If the glands failed: is a limb of one or two "
             "voxels still there on your coarsest grid?")
-    return Case(name, {"hospital": seed}, hint, run=_sees)
+    return Case(name, {"hospital": seed}, hint, run=_sees, limit_s=300)
 
 
 _IMAGES = torch.rand(2, 1, 48, 32, generator=torch.Generator().manual_seed(0))
