@@ -101,7 +101,7 @@
     if (target?.closest("details")) target.scrollIntoView();
   }
 
-  const SCROLLS = "div.math, dl.py dd > p, pre, .table-box, .pst-scrollable-table-container, table.claim-study";
+  const SCROLLS = "div.math, dl.py dd > p, pre, .table-box, .output.text_html, .pst-scrollable-table-container, table.claim-study";
 
   // What has to be scrolled sideways can be reached by keyboard, and nothing else is a stop on the way.
   function reachable() {
