@@ -25,8 +25,9 @@ NO_TENSORS = set("""
     nets.analytic_receptive_field nets.effective_kernel nets.hdc_distance nets.leaves_holes nets.nested_graph
     physics.ct.forget_scanner physics.despeckle.gaussian_kernel physics.projection.pixel_width
     physics.protocols.CTProtocol physics.protocols.MRProtocol physics.protocols.UltrasoundProtocol
-    physics.ultrasound.Pulse practice.Patient practice.Trial practice.clinic practice.patients practice.said
-    practice.submission practice.trial practice.ward
+    physics.ultrasound.Pulse practice.EyeCost practice.EyeTrial practice.NoiseTrial practice.Patient practice.Trial
+    practice.clinic practice.eye_cost practice.eye_trial practice.noise_trial practice.patients practice.repeats
+    practice.said practice.submission practice.torsos practice.trial practice.ward
     runtime.device runtime.precision runtime.scale runtime.set_scale runtime.steps tasks.Region train.History
     train.Recipe train.Samples viz.Explorer viz.colours_of viz.use_style
 """.split())
@@ -34,5 +35,5 @@ ANSWERS = set("""
     evaluate.Drift losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
     nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval uncertainty.Reliability
     uncertainty.RiskCoverage uncertainty.ShiftGate uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
-    practice.Study
+    practice.Repeats practice.Slices practice.Study
 """.split())
