@@ -160,16 +160,16 @@ def _torsos(seed: int, generator: Generator) -> Repeats:
     reconstructed = lambda rays: attenuation_to_hu(beam.fbp(rays, "hann"))
     scanned = lambda rays, dose: reconstructed(log_transform(photon_counts(rays, dose, generator=generator),
                                                              dose).line_integrals)
-    tubes = [scanned(learnt, FULL_DOSE) for _ in range(2)]
-    return Repeats(*tubes, scanned(judged, FRACTION * FULL_DOSE), reconstructed(judged))
+    first, second = scanned(learnt, FULL_DOSE), scanned(learnt, FULL_DOSE)
+    return Repeats(first, second, scanned(judged, FRACTION * FULL_DOSE), reconstructed(judged))
 
 
 def _brains(seed: int, generator: Generator) -> Repeats:
     clean = BrainCohort(seed=2000 + seed, size=PIXELS, protocol=Protocol(noise=(0.0, 0.0)))
     signal = SNR * clean.batch(range(LEARNT + TEST)).image         # white matter is about 1, the noise's deviation is 1
     learnt, judged = signal.split([LEARNT, TEST])
-    twice = [rician_noise(learnt, 1.0, generator=generator) for _ in range(2)]
-    return Repeats(*twice, rician_noise(judged, 1.0, generator=generator), judged)
+    first, second = (rician_noise(learnt, 1.0, generator=generator) for _ in range(2))
+    return Repeats(first, second, rician_noise(judged, 1.0, generator=generator), judged)
 
 
 def _network() -> nn.Module:
