@@ -5,20 +5,20 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
-CHECKS = "medlearn.checks"
+ROOM = "medlearn.checks"
 
 
 def check_own(answer: Any) -> None:
     r"""Errors: ValueError for an answer whose code names `medlearn.checks`, or what was imported from there."""
     functions = [answer, *vars(answer).values()] if isinstance(answer, type) else [answer]
     for function in functions:
-        if str(getattr(function, "__module__", "")).startswith(CHECKS):
-            raise ValueError(f"answer: expected your own, got one of {CHECKS}")
+        if str(getattr(function, "__module__", "")).startswith(ROOM):
+            raise ValueError(f"answer: expected your own, got one of {ROOM}")
         code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
         for name in _names(code) if isinstance(code, CodeType) else ():
             home = getattr(known.get(name), "__module__", None) or getattr(known.get(name), "__name__", None)
-            if name.startswith(CHECKS) or str(home).startswith(CHECKS):
-                raise ValueError(f"answer: expected your own, got what {CHECKS} gives")
+            if name.startswith(ROOM) or str(home).startswith(ROOM):
+                raise ValueError(f"answer: expected your own, got what {ROOM} gives")
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -98,8 +98,8 @@ def eye_cost(design: Design) -> EyeCost:
     >>> eye_cost(lambda: nn.Conv2d(1, 3, 1))
     EyeCost(weights=6, multiply_adds=26880)
     """
-    net = _network(design).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.random.fork_rng([]), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net = _network(design).eval()
         net(torch.zeros(1, 1, *SIZE))
     return EyeCost(sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2)
 
