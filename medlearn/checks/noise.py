@@ -20,7 +20,7 @@ LIMIT_S = 300       # a training takes seconds, and more on a busy machine
 class CTPlan(Plan):
     r"""Training sees a quarter of the dose, either tube's; the loss stays. Chapter "Respect the noise"."""
 
-    def augment(self, first: Tensor, second: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def augment(self, first: Tensor, second: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
         if torch.rand((), generator=generator) < 0.5:
             first, second = second, first
         return low_dose(first, FRACTION, pixel_mm=6.0, i0=FULL_DOSE, generator=generator), second
@@ -33,7 +33,7 @@ class MRPlan(Plan):
         power = F.avg_pool2d(scan.square(), 3, 1, 1, count_include_pad=False)
         return (power - 2).clamp_min(0).sqrt()
 
-    def augment(self, first: Tensor, second: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def augment(self, first: Tensor, second: Tensor, *, generator: Generator) -> tuple[Tensor, Tensor]:
         swapped, mirrored = torch.rand(2, generator=generator) < 0.5
         first, second = (second, first) if swapped else (first, second)
         return (first.flip(2), second.flip(2)) if mirrored else (first, second)
