@@ -41,9 +41,12 @@ class Plan:
         r"""The first guess that the network goes on from, of a `scan` in training and test alike."""
         return scan
 
-    def augment(self, first: Float[Tensor, "b 1 x y"], second: Float[Tensor, "b 1 x y"],
+    def augment(self, first: Float[Tensor, "b 1 x y"], second: Float[Tensor, "b 1 x y"], *,
                 generator: Generator) -> tuple[Float[Tensor, "b 1 x y"], Float[Tensor, "b 1 x y"]]:
-        r"""Of two scans of the same patients, what the network is shown, and what its estimate is held against."""
+        r"""Of the `first` and the `second` scan of some patients, what the network is shown, and what its estimate is held against.
+
+        What is random comes from the `generator`.
+        """
         return first, second
 
     def loss(self, estimate: Float[Tensor, "b 1 x y"], measured: Float[Tensor, "b 1 x y"]) -> Float[Tensor, ""]:
@@ -102,10 +105,11 @@ def repeats(scanner: str, seed: int = 0) -> Repeats:
 
 
 def noise_trial(plan: type[Plan], scanner: str, *, seed: int = 0) -> NoiseTrial:
-    r"""What a network makes of scans that it has not seen, after 400 steps by this `plan`, at the clinic of this `seed`.
+    r"""What a network makes of scans it has not seen, after 400 steps by this `plan`, at the clinic of this `seed`.
 
-    The network corrects the plan's first guess, of CT by a sum and of MR by a factor for each voxel. Errors: as `repeats`; TypeError or
-    ValueError where the plan gives no scan, no pair of scans, or no number to learn from. Chapter "Respect the noise".
+    `scanner`: "CT" or "MR". The network corrects the plan's first guess, of CT by a sum and of MR by a
+    factor for each voxel. Errors: as `repeats`; TypeError or ValueError where the plan gives no scan, no pair of scans, or no number to learn from.
+    Chapter "Respect the noise".
 
     >>> noise_trial(Plan, "MR").left < 1
     True
@@ -130,7 +134,7 @@ def trained(net: nn.Module, plan: Plan, data: Repeats, *, scanner: str, seed: in
     for step in range(STEPS):
         some = torch.randint(LEARNT, (BATCH,), generator=generator)
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
-        pair = plan.augment(data.first[some].clone(), data.second[some].clone(), generator)
+        pair = plan.augment(data.first[some].clone(), data.second[some].clone(), generator=generator)
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(f"augment: expected two scans, got {kind_of(pair)}")
         shown, measured = (_scans(part, data.first[some], "augment", scanner) for part in pair)

@@ -1,9 +1,11 @@
 """The slices are as they are said to be, the budget counts what it says, and a trial is the design's doing alone."""
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from medlearn.checks import engine, examine
+from medlearn.checks import registered
 from medlearn.checks.eye import eye
 from medlearn.practice import EyeCost, EyeTrial, eye_cost, eye_trial, torsos
 from medlearn.practice import eye as room
@@ -81,12 +83,11 @@ def test_a_seed_that_is_none_is_refused(seed, refused):
         torsos(seed)
 
 
-def test_a_network_without_an_end_is_stopped_at_the_first_case(monkeypatch):
+def test_a_network_without_an_end_is_stopped_at_the_first_case():
     class Endless(nn.Conv2d):
         def forward(self, x):
             while True:
                 x = x + 0
 
-    monkeypatch.setattr(engine, "LIMIT_S", 0.3)
-    report = examine("eye.design", lambda: Endless(1, 3, 1))
+    report = replace(registered()["eye.design"], limit_s=0.3).examine(lambda: Endless(1, 3, 1))
     assert report.passed == 0 and report.failure.endless

@@ -1,8 +1,10 @@
 """The scans are as noisy as they are said to be, and a trial is the plan's doing alone."""
+from dataclasses import replace
+
 import pytest
 import torch
 
-from medlearn.checks import engine, examine
+from medlearn.checks import registered
 from medlearn.checks.noise import CTPlan, MRPlan
 from medlearn.practice import NoiseTrial, Plan, noise, noise_trial, repeats
 
@@ -82,11 +84,10 @@ def test_a_share_is_what_is_left():
     assert NoiseTrial(10.0, 40.0).left == 0.25
 
 
-def test_a_plan_without_an_end_is_stopped_at_the_first_case(monkeypatch):
+def test_a_plan_without_an_end_is_stopped_at_the_first_case():
     def denoise(self, scan):
         while True:
             scan = scan + 0
 
-    monkeypatch.setattr(engine, "LIMIT_S", 0.3)
-    report = examine("noise.mr", plan(denoise=denoise))
+    report = replace(registered()["noise.mr"], limit_s=0.3).examine(plan(denoise=denoise))
     assert report.passed == 0 and report.failure.endless
