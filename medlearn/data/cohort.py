@@ -99,8 +99,9 @@ class Protocol:
         """
         if not isinstance(settings, MRProtocol):
             settings = MR_PROTOCOLS[check_choice("settings", settings, list(MR_PROTOCOLS))]
-        drawn = {name: (getattr(settings, name),) * 2 for name in ("tr_ms", "te_ms", "flip_deg", "bias")}
-        return Protocol(noise=(1 / settings.snr,) * 2, field_t=settings.field_t, voxel_mm=settings.voxel_mm, **drawn)
+        return Protocol(tr_ms=(settings.tr_ms,) * 2, te_ms=(settings.te_ms,) * 2, flip_deg=(settings.flip_deg,) * 2,
+                        bias=(settings.bias,) * 2, noise=(1 / settings.snr,) * 2, field_t=settings.field_t,
+                        voxel_mm=settings.voxel_mm)
 
 
 @dataclass(frozen=True, init=False)
@@ -240,11 +241,11 @@ class _Subject:
             times = dict(t1_ms=t1, t2_ms=t2star * torch.from_numpy(T2_MS / TISSUE_PARAMETERS[2]), **SPIN_ECHO)
             signal = (spin_echo(density, **times) if cohort.protocol.contrast == "T2"
                       else inversion_recovery(density, ti_ms=FLUID_NULL_MS, **times).abs())
-        signal = signal.numpy()
         rounding = disease.uniform()
         lesions = place(cohort.lesions, _room(deformation, z_mm, disease), cohort.dim, disease)
-        return _Subject(deformation, z_mm, lesions[:max(0, len(lesions) - new)], rounding, signal / signal[2], bias,
-                        noise, coil, thermal[new > 0])      # each visit has noise of its own
+        lesions = lesions[:max(0, len(lesions) - new)]
+        return _Subject(deformation, z_mm, lesions, rounding, (signal / signal[2]).numpy(), bias, noise, coil,
+                        thermal[new > 0])                   # each visit has noise of its own
 
 
 def _room(deformation: Deformation, z_mm: float | None, rng: np.random.Generator) -> Room:
