@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from medlearn.data.brain import load_mni152, most_probable, sample
 from medlearn.data.deformation import Deformation, displace
 from medlearn.data.lesions import PLAQUE, Blobs, Drawn, LesionSpec, Room, draw, place
 from medlearn.data.scan import FIELD_OF_VIEW_MM, Scan, check_grid, grid_affine, grid_axes
-from medlearn.physics.mri import LARGEST_BIAS, bias_field, rician_noise, spoiled_gradient_echo
+from medlearn.physics.mri import (LARGEST_BIAS, bias_field, inversion_recovery, rician_noise, spin_echo,
+                                  spoiled_gradient_echo)
 from medlearn.physics.protocols import MR_PROTOCOLS, REFERENCE_T, MRProtocol, acquire, relaxation_at
 
 TISSUE_PARAMETERS = np.array([         # at 3 tesla, of CSF, grey matter, white matter, plaque and mass
@@ -26,6 +28,10 @@ TISSUE_PARAMETERS = np.array([         # at 3 tesla, of CSF, grey matter, white 
     [4000.0, 1331.0, 832.0, 1600.0, 2600.0],            # T1 in ms
     [500.0, 42.0, 45.0, 60.0, 80.0],                    # T2* in ms
 ])
+T2_MS = np.array([1900.0, 110.0, 80.0, 200.0, 220.0])   # of the same five, for the spin echoes
+CONTRASTS = ("T1", "T2", "FLAIR")
+SPIN_ECHO = dict(tr_ms=9000.0, te_ms=100.0)             # T2-weighted; and FLAIR, with
+FLUID_NULL_MS = 2400.0                                  # the inversion time at which fluid passes through 0
 VARIATION = 0.04            # standard deviation of the logarithm of each, between subjects
 
 SLICE_MM = (0.0, 40.0)      # heights of 2D slices: the lateral ventricles, and the white matter above them
@@ -46,12 +52,16 @@ class Protocol:
 
     `tr_ms`, `te_ms`, `flip_deg` of the spoiled gradient echo; `bias`, the standard deviation of the logarithm of the
     coil's sensitivity; `noise`, the standard deviation in each channel as a share of white matter's signal.
-    Two are the same for all: `field_t`, the magnet, and `voxel_mm`, the width of the voxels that are measured, or None
-    for those of the grid. `Protocol.of("1.5 T")` is one of `medlearn.physics.MR_PROTOCOLS`.
+    Three are the same for all: `field_t`, the magnet; `voxel_mm`, the width of the voxels that are measured, or None
+    for those of the grid; and `contrast`, "T1" of the gradient echo, "T2" of a spin echo with TR 9000 and TE 100 ms, or
+    "FLAIR", the same after an inversion 2400 ms before, which nulls fluid. `Protocol.of("1.5 T")` is one of `medlearn.physics.MR_PROTOCOLS`.
     Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees, `field_t` in tesla, `voxel_mm` in mm; `bias` and `noise`
     have none.
     Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, and as
     `medlearn.physics.MRProtocol`. Chapters 12 and 18.
+    Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, another
+    contrast, T2 or FLAIR in another field than 3 T, and as `medlearn.physics.mri` and `medlearn.physics.relaxation_at`.
+    Source: FLAIR, Hajnal et al. 1992, doi:10.1097/00004728-199211000-00001. Chapters 1, 12 and 18.
 
     >>> scan = BrainCohort(size=64, protocol=Protocol(noise=(0.08, 0.08))).batch([0])
     >>> round(scan.image[0, 0, :8].mean().item(), 2)            # of air: 0.08 sqrt(pi / 2)
@@ -65,8 +75,15 @@ class Protocol:
     noise: tuple[float, float] = (0.005, 0.04)
     field_t: float = REFERENCE_T
     voxel_mm: float | None = None
+    contrast: Literal["T1", "T2", "FLAIR"] = "T1"
 
     def __post_init__(self):
+        check_number("field_t", self.field_t, least=0.01, most=20, unit="T")
+        if check_choice("contrast", self.contrast, CONTRASTS) != "T1" and self.field_t != REFERENCE_T:
+            raise ValueError(f"field_t: expected {REFERENCE_T:g} T with {self.contrast}, whose relaxation times were "
+                             f"measured there, got {self.field_t:g}")
+        if self.voxel_mm is not None:
+            check_number("voxel_mm", self.voxel_mm, above=0, unit="mm")
         for name in DRAWN:
             check_range(name, getattr(self, name), most=LARGEST.get(name, math.inf))
         for te, flip in product(self.te_ms, self.flip_deg):         # a scanner that is refused there is refused here
@@ -82,8 +99,9 @@ class Protocol:
         """
         if not isinstance(settings, MRProtocol):
             settings = MR_PROTOCOLS[check_choice("settings", settings, list(MR_PROTOCOLS))]
-        drawn = {name: (getattr(settings, name),) * 2 for name in ("tr_ms", "te_ms", "flip_deg", "bias")}
-        return Protocol(noise=(1 / settings.snr,) * 2, field_t=settings.field_t, voxel_mm=settings.voxel_mm, **drawn)
+        return Protocol(tr_ms=(settings.tr_ms,) * 2, te_ms=(settings.te_ms,) * 2, flip_deg=(settings.flip_deg,) * 2,
+                        bias=(settings.bias,) * 2, noise=(1 / settings.snr,) * 2, field_t=settings.field_t,
+                        voxel_mm=settings.voxel_mm)
 
 
 @dataclass(frozen=True, init=False)
@@ -96,9 +114,9 @@ class BrainCohort:
     Shapes: `size` voxels along each of `dim` axes, 2 or 3. Units: a field of view of 208 mm; a 2D subject is one axial
     slice at a height of 0 to 40 mm. Another `seed` makes other patients.
     Errors: ValueError for a seed below 0, another `dim` or a `size` below 32.
-    Source: T1 and T2* of grey and white matter at 3 T as of Wansapura et al. 1999, JMRI 9:531,
-    doi:10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L; those of the lesions are chosen, long as in
-    chronic plaques and tumours. Chapter 1.
+    Source: T1, T2 and T2* of grey and white matter at 3 T as of Wansapura et al. 1999, JMRI 9:531,
+    doi:10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L; T2 of fluid about that around the brain in
+    PMC10696635; those of the lesions are chosen, long as in chronic plaques and tumours. Chapter 1.
 
     >>> cohort = BrainCohort(seed=7, size=32)
     >>> scan = cohort.batch(range(3))
@@ -119,6 +137,23 @@ class BrainCohort:
                             "protocol": protocol}.items():
             object.__setattr__(self, name, value)
 
+    def earlier(self, indices: Iterable[int | np.integer] | np.ndarray | Tensor, *, new: int | np.integer,
+                device: torch.device | str | None = None) -> Scan:
+        r"""An earlier visit of the subjects: without the last `new` of their lesions, and with other noise.
+
+        Anatomy, scanner and all other lesions are those of `batch`, so what `batch` has besides came between the
+        visits. Who has no more lesions than `new` has none yet. The head lies as it lay: nothing is moved.
+        Shapes: as `batch`. Errors: as `batch`; ValueError for a cohort whose `prevalence` is set, since all borders
+        would move to meet it. Chapter 1.
+
+        >>> cohort = BrainCohort(size=64, lesions=LesionSpec(diagnosis=(0.0, 1.0, 0.0)))
+        >>> (cohort.batch([0]).instance.max() - cohort.earlier([0], new=2).instance.max()).item()
+        2
+        """
+        if self.lesions.prevalence is not None:
+            raise ValueError(f"prevalence: expected None for an earlier visit, got {self.lesions.prevalence}")
+        return self._made(indices, device, new=check_whole("new", new))
+
     def batch(self, indices: Iterable[int | np.integer] | np.ndarray | Tensor,
               device: torch.device | str | None = None) -> Scan:
         r"""The subjects of these numbers, the `indices`, in this order, made on the `device`, the CPU when left out.
@@ -127,6 +162,10 @@ class BrainCohort:
         No number gives an empty scan. Errors: ValueError for a number below 0, TypeError for anything but a whole
         number. Chapter 1.
         """
+        return self._made(indices, device)
+
+    def _made(self, indices: Iterable[int | np.integer] | np.ndarray | Tensor, device: torch.device | str | None,
+              new: int = 0) -> Scan:
         if isinstance(indices, str) or not isinstance(indices, Iterable):
             raise TypeError(f"indices: expected whole numbers in a row, got {kind_of(indices)}")
         listed = indices.tolist() if isinstance(indices, (np.ndarray, Tensor)) else indices
@@ -135,12 +174,12 @@ class BrainCohort:
         # Apple's GPU cannot interpolate in 3D
         maker = torch.device("cpu") if device.type == "mps" else device
         step = max(1, CHUNK_VOXELS // self.size ** self.dim)
-        chunks = [self._chunk(subjects[n:n + step], maker) for n in range(0, len(subjects) or 1, step)]
+        chunks = [self._chunk(subjects[n:n + step], maker, new) for n in range(0, len(subjects) or 1, step)]
         whole = Scan(*(torch.cat([getattr(chunk, field.name) for chunk in chunks]) for field in fields(Scan)))
         return whole.to(device)
 
-    def _chunk(self, indices: list[int], device: torch.device) -> Scan:
-        subjects = [_Subject.draw(self, i) for i in indices]
+    def _chunk(self, indices: list[int], device: torch.device, new: int) -> Scan:
+        subjects = [_Subject.draw(self, i, new) for i in indices]
         x, y, z = grid_axes(self.size, self.dim, 0.0)
         heights = z if self.dim == 3 else np.array([[s.z_mm] for s in subjects]).reshape(-1, 1)
         points = displace([s.deformation for s in subjects], (x, y, heights), device)
@@ -182,11 +221,11 @@ class _Subject:
     thermal: Generator
 
     @staticmethod
-    def draw(cohort: BrainCohort, index: int) -> _Subject:
+    def draw(cohort: BrainCohort, index: int, new: int = 0) -> _Subject:
         # a stream for each purpose: other lesions leave the anatomy and the scanner as they were
         *streams, electronics = np.random.SeedSequence([cohort.seed, index]).spawn(4)
         anatomy, scanner, disease = map(np.random.default_rng, streams)
-        coil, thermal = (Generator().manual_seed(int(seed)) for seed in electronics.generate_state(2, np.uint64))
+        coil, *thermal = (Generator().manual_seed(int(seed)) for seed in electronics.generate_state(3, np.uint64))
 
         z_mm = anatomy.uniform(*SLICE_MM) if cohort.dim == 2 else None
         deformation = Deformation.draw(anatomy)
@@ -196,10 +235,17 @@ class _Subject:
         if cohort.protocol.field_t != REFERENCE_T:
             solid = relaxation_at(t1[1:], t2star[1:], field_t=cohort.protocol.field_t)      # all but CSF
             t1, t2star = (torch.cat([all_[:1], part]) for all_, part in zip((t1, t2star), solid))
-        signal = spoiled_gradient_echo(density, t1_ms=t1, t2star_ms=t2star, tr_ms=tr, te_ms=te, flip_deg=flip).numpy()
+        if cohort.protocol.contrast == "T1":
+            signal = spoiled_gradient_echo(density, t1_ms=t1, t2star_ms=t2star, tr_ms=tr, te_ms=te, flip_deg=flip)
+        else:                                               # T2 differs between subjects as T2* does
+            times = dict(t1_ms=t1, t2_ms=t2star * torch.from_numpy(T2_MS / TISSUE_PARAMETERS[2]), **SPIN_ECHO)
+            signal = (spin_echo(density, **times) if cohort.protocol.contrast == "T2"
+                      else inversion_recovery(density, ti_ms=FLUID_NULL_MS, **times).abs())
         rounding = disease.uniform()
         lesions = place(cohort.lesions, _room(deformation, z_mm, disease), cohort.dim, disease)
-        return _Subject(deformation, z_mm, lesions, rounding, signal / signal[2], bias, noise, coil, thermal)
+        lesions = lesions[:max(0, len(lesions) - new)]
+        return _Subject(deformation, z_mm, lesions, rounding, (signal / signal[2]).numpy(), bias, noise, coil,
+                        thermal[new > 0])                   # each visit has noise of its own
 
 
 def _room(deformation: Deformation, z_mm: float | None, rng: np.random.Generator) -> Room:

@@ -6,12 +6,13 @@ from medlearn.losses.cldice import cldice_loss, soft_skeleton
 from medlearn.losses.entropy import cross_entropy
 from medlearn.losses.focal import focal_loss
 from medlearn.losses.modules import (BoundaryLoss, ClDiceLoss, CrossEntropyLoss, DiceCELoss, DiceLoss, FocalLoss,
-                                     FocalTverskyLoss, GeneralizedDiceLoss, JaccardLoss, TverskyLoss)
+                                     FocalTverskyLoss, GeneralizedDiceLoss, JaccardLoss, TopKLoss, TverskyLoss)
 from medlearn.losses.overlap import (OverlapCounts, dice_ce_loss, dice_loss, focal_tversky_loss, generalized_dice_loss,
                                      jaccard_loss, overlap_counts, tversky_loss)
+from medlearn.losses.top_k import top_k_loss
 
 __all__ = ["BoundaryLoss", "ClDiceLoss", "CrossEntropyLoss", "DiceCELoss", "DiceLoss", "FocalLoss", "FocalTverskyLoss",
-           "GeneralizedDiceLoss", "JaccardLoss", "OverlapCounts", "TverskyLoss", "border_weights", "boundary_loss",
-           "cldice_loss", "cross_entropy", "dice_ce_loss", "dice_loss", "focal_loss", "focal_tversky_loss",
-           "generalized_dice_loss", "jaccard_loss", "overlap_counts", "signed_distance_mm", "soft_skeleton",
-           "trusted_values", "tversky_loss"]
+           "GeneralizedDiceLoss", "JaccardLoss", "OverlapCounts", "TopKLoss", "TverskyLoss", "border_weights",
+           "boundary_loss", "cldice_loss", "cross_entropy", "dice_ce_loss", "dice_loss", "focal_loss",
+           "focal_tversky_loss", "generalized_dice_loss", "jaccard_loss", "overlap_counts", "signed_distance_mm",
+           "soft_skeleton", "top_k_loss", "trusted_values", "tversky_loss"]

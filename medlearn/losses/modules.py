@@ -17,6 +17,7 @@ from medlearn.losses.entropy import cross_entropy
 from medlearn.losses.focal import focal_loss
 from medlearn.losses.overlap import (dice_ce_loss, dice_loss, focal_tversky_loss, generalized_dice_loss, jaccard_loss,
                                      tversky_loss)
+from medlearn.losses.top_k import top_k_loss
 
 
 class _Loss(nn.Module):
@@ -88,6 +89,17 @@ class FocalLoss(_Loss, function=focal_loss):
     >>> loss = FocalLoss(gamma=2.0)
     >>> loss(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 1]]))    # ln 2 / 4
     tensor(0.1733)
+    """
+
+
+class TopKLoss(_Loss, function=top_k_loss):
+    r"""`top_k_loss` as a module.
+
+    Shapes, options, empty cases and errors: as in `top_k_loss`. Chapter 4.
+
+    >>> loss = TopKLoss(share=0.25)
+    >>> loss(torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 1]]))    # all are equally hard: ln 2
+    tensor(0.6931)
     """
 
 

@@ -95,6 +95,46 @@ def test_the_same_subject_at_another_size_has_the_same_brain_and_lesions():
     assert np.corrcoef(small.image.flatten(), torch.nn.functional.avg_pool2d(large.image, 2).flatten())[0, 1] > 0.95
 
 
+def test_an_earlier_visit_lacks_the_last_lesions_and_has_noise_of_its_own(slices):
+    cohort = BrainCohort(seed=3, size=64, lesions=TOUCHING)
+    before, now = cohort.earlier(range(48), new=2), slices
+    assert torch.equal(before.tissue, now.tissue) and torch.equal(before.affine, now.affine)
+    fewer = now.instance.flatten(1).amax(1) - before.instance.flatten(1).amax(1)
+    assert fewer.max() == 2 and (fewer[now.diagnosis > 0] > 0).all() and (fewer[now.diagnosis == 0] == 0).all()
+    assert not ((before.lesion > 0) & (now.lesion == 0)).any()              # what was there is there
+    changed = (before.lesion != now.lesion)[:, None]
+    noise = (before.image - now.image)[now.tissue[:, None] == 0]
+    assert noise.std() > 0.005 and (now.image[changed] - before.image[changed]).mean() < -0.1       # on T1 plaques are dark
+    quiet = BrainCohort(seed=3, size=64, lesions=TOUCHING, protocol=QUIET)
+    assert same(quiet.earlier(range(6), new=0), quiet.batch(range(6)))
+
+
+def test_an_earlier_visit_cannot_hold_a_prevalence(refused):
+    with refused("prevalence: expected None for an earlier visit, got 0.003"):
+        BrainCohort(size=32, lesions=LesionSpec(prevalence=0.003)).earlier([0], new=1)
+
+
+@pytest.mark.parametrize("contrast, order", [("T1", ["csf", "plaque", "grey", "white"]),
+                                             ("T2", ["white", "grey", "plaque", "csf"]),
+                                             ("FLAIR", ["csf", "white", "grey", "plaque"])])
+def test_each_contrast_has_its_order_of_brightness(contrast, order):
+    only_plaques = LesionSpec(diagnosis=(0.0, 1.0, 0.0), plaque_mm=(14.0, 20.0))
+    protocol = replace(QUIET, contrast=contrast)
+    scan = BrainCohort(seed=5, size=128, lesions=only_plaques, protocol=protocol).batch(range(8))
+    plain = BrainCohort(seed=5, size=128, lesions=only_plaques, protocol=QUIET).batch(range(8))
+    assert torch.equal(scan.lesion, plain.lesion) and torch.equal(scan.tissue, plain.tissue)
+    median = {name: scan.image[:, 0][(scan.tissue == k) & (scan.lesion == 0)].median().item()
+              for k, name in enumerate(("csf", "grey", "white"), start=1)}
+    median["plaque"] = scan.image[:, 0][scan.lesion == 1].median().item()
+    assert sorted(median, key=median.get) == order
+    assert median["white"] == pytest.approx(1, abs=0.08)
+
+
+def test_other_contrasts_have_one_field(refused):
+    with refused("field_t: expected 3 T with FLAIR, whose relaxation times were measured there, got 1.5"):
+        Protocol(contrast="FLAIR", field_t=1.5)
+
+
 @pytest.mark.gpu
 def test_a_gpu_makes_the_same_subjects_up_to_rounding(slices):
     gpu = BrainCohort(seed=3, size=64, lesions=TOUCHING).batch(range(48), device="cuda")
@@ -296,7 +336,7 @@ def test_a_cohort_that_cannot_be_is_refused(refused, wrong):
                                    dict(noise=(0.0, float("nan"))), dict(bias=(0.0, float("inf"))),
                                    dict(tr_ms=(0.0, 20.0)), dict(bias=(0.0, 1e30)), dict(noise=(0.0, 1e30)),
                                    dict(noise="01"), dict(noise=None),
-                                   dict(bias=(True, True)), dict(bias=("0", "1"))],
+                                   dict(bias=(True, True)), dict(bias=("0", "1")), dict(contrast="PD")],
                          ids=lambda value: "-".join(map(str, value.items())))
 def test_a_protocol_that_cannot_be_is_refused(refused, wrong):
     with refused(f"{next(iter(wrong))}: expected .* got"):

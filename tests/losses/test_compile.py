@@ -13,6 +13,7 @@ labels[0, 0] = 255
 modules = {
     "ce": L.CrossEntropyLoss(weight=[1.0, 2.0, 3.0], ignore_index=255),
     "focal": L.FocalLoss(gamma=0.5, alpha=0.25, ignore_index=255),
+    "top k": L.TopKLoss(share=0.2, ignore_index=255),
     "dice": L.DiceLoss(ignore_index=255, squared=True, batch=True),
     "jaccard": L.JaccardLoss(ignore_index=255, include_background=False),
     "focal Tversky": L.FocalTverskyLoss(ignore_index=255),

@@ -13,6 +13,7 @@ LABELS = torch.randint(0, 3, (2, 5, 4), generator=torch.Generator().manual_seed(
 MODULES = {
     "CrossEntropyLoss": ("cross_entropy", dict(weight=[1.0, 2.0, 3.0], label_smoothing=0.1)),
     "FocalLoss": ("focal_loss", dict(gamma=2.0, alpha=[0.2, 0.3, 0.5])),
+    "TopKLoss": ("top_k_loss", dict(share=0.3)),
     "DiceLoss": ("dice_loss", dict(squared=True, weight=[1.0, 2.0, 3.0])),
     "JaccardLoss": ("jaccard_loss", dict(batch=True)),
     "TverskyLoss": ("tversky_loss", dict(alpha_fp=0.2, beta_fn=0.8)),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from medlearn.physics.mri import (
     bias_field,
+    inversion_recovery,
     spin_echo,
     spoiled_gradient_echo,
 )
@@ -110,6 +111,34 @@ def test_the_spin_echo_is_the_steady_state_of_the_bloch_equation(t1, t2, tr, sha
     density, t1_ms, t2_ms = (torch.tensor(v, dtype=torch.float64) for v in (0.7, t1, t2))
     got = spin_echo(density, t1_ms=t1_ms, t2_ms=t2_ms, tr_ms=tr, te_ms=te).item()
     assert got == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(t1=st.floats(100, 5000), t2=st.floats(10, 500), tr=st.floats(500, 9000), share=st.floats(0.01, 0.5),
+       inverted=st.floats(0, 0.4))
+def test_the_inversion_recovery_is_the_steady_state_of_the_bloch_equation(t1, t2, tr, share, inverted):
+    te, ti, along = share * tr, inverted * tr, 1.0
+    relax = lambda along, time: 1 + (along - 1) * math.exp(-time / t1)
+    for _ in range(3):                              # turned over, recovered for TI, read, turned over at TE / 2
+        across = relax(-along, ti)
+        along = relax(-relax(0.0, te / 2), tr - ti - te / 2)
+    expected = 0.7 * across * math.exp(-te / t2)
+    density, t1_ms, t2_ms = (torch.tensor(v, dtype=torch.float64) for v in (0.7, t1, t2))
+    got = inversion_recovery(density, t1_ms=t1_ms, t2_ms=t2_ms, tr_ms=tr, te_ms=te, ti_ms=ti).item()
+    assert got == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_an_inversion_nulls_fluid_and_leaves_what_has_recovered():
+    fluid, white = inversion_recovery(1.0, t1_ms=torch.tensor([4300.0, 832.0]), t2_ms=100.0, tr_ms=60_000.0, te_ms=10.0,
+                                      ti_ms=4300.0 * math.log(2)).tolist()
+    assert abs(fluid) < 1e-5 and white > 0.8
+    assert inversion_recovery(torch.ones(0), t1_ms=900.0, t2_ms=80.0, tr_ms=5000.0, te_ms=10.0, ti_ms=2000.0).shape == (0,)
+
+
+@pytest.mark.parametrize("ti", [-1.0, 4950.0])
+def test_an_inversion_that_does_not_fit_is_refused(refused, ti):
+    with refused("ti_ms: expected 0 or more, and inversion and echo before the next repetition"):
+        inversion_recovery(1.0, t1_ms=900.0, t2_ms=80.0, tr_ms=5000.0, te_ms=100.0, ti_ms=ti)
 
 
 def test_a_short_echo_weights_by_t1_and_a_long_repetition_by_t2():

@@ -13,6 +13,11 @@ def cohort(indices, **options):
     return lambda place: data.BrainCohort(seed=1, **options).batch(place(indices), place.device)
 
 
+def earlier(place):
+    flair = data.Protocol(contrast="FLAIR")
+    return data.BrainCohort(seed=1, size=48, protocol=flair).earlier(place([0, 3]), new=1, device=place.device)
+
+
 def uses_of_a_scan(place):
     scan = place(SCAN)
     return (scan, scan[1], scan[[0]], scan[torch.tensor([1])], scan[place(torch.tensor([1]))], scan.diagnosis,
@@ -40,7 +45,7 @@ def augmented_samples(place):
 
 
 CALLS = {f"data.{name}": calls for name, calls in {
-    "BrainCohort": {"2D": cohort([0, 3, 5]), "3D": cohort([2], size=32, dim=3),
+    "BrainCohort": {"an earlier visit, FLAIR": earlier, "2D": cohort([0, 3, 5]), "3D": cohort([2], size=32, dim=3),
                     "indices there, rare": cohort(torch.arange(3), lesions=data.LesionSpec(prevalence=0.01))},
     "Scan": {"all uses": uses_of_a_scan},
     "Brain": {"2D": lambda place: data.load_mni152().on_grid(48).to(place.device)},

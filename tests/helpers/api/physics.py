@@ -84,6 +84,8 @@ CALLS = {f"physics.{name}": calls for name, calls in {
     "mri.spoiled_gradient_echo": call(mri.spoiled_gradient_echo, torch.tensor([1.0, 0.8]),
                                       t1_ms=OnCpu(torch.tensor(1000.0)), t2star_ms=50.0, tr_ms=20.0, te_ms=4.0,
                                       flip_deg=25.0),
+    "mri.inversion_recovery": call(mri.inversion_recovery, 1.0, t1_ms=torch.tensor([900.0, 4300.0]), t2_ms=80.0,
+                                   tr_ms=9000.0, te_ms=100.0, ti_ms=2400.0),
     "mri.spin_echo": call(mri.spin_echo, 1.0, t1_ms=torch.tensor([900.0, 1300.0]), t2_ms=80.0, tr_ms=500.0, te_ms=10.0),
     "mri.bias_field": {
         "each, there": lambda place: mri.bias_field((2, 8, 8, 8), place(torch.tensor([0.1, 0.2])),
