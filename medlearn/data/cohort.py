@@ -54,13 +54,12 @@ class Protocol:
     coil's sensitivity; `noise`, the standard deviation in each channel as a share of white matter's signal.
     Three are the same for all: `field_t`, the magnet; `voxel_mm`, the width of the voxels that are measured, or None
     for those of the grid; and `contrast`, "T1" of the gradient echo, "T2" of a spin echo with TR 9000 and TE 100 ms, or
-    "FLAIR", the same after an inversion 2400 ms before, which nulls fluid. `Protocol.of("1.5 T")` is one of `medlearn.physics.MR_PROTOCOLS`.
+    "FLAIR", the same after an inversion 2400 ms before, which nulls fluid.
+    `Protocol.of("1.5 T")` is one of `medlearn.physics.MR_PROTOCOLS`.
     Units: `tr_ms` and `te_ms` in ms, `flip_deg` in degrees, `field_t` in tesla, `voxel_mm` in mm; `bias` and `noise`
     have none.
-    Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, and as
-    `medlearn.physics.MRProtocol`. Chapters 12 and 18.
     Errors: ValueError for a range whose ends are not in order or below 0, a bias above 2, noise above 100, another
-    contrast, T2 or FLAIR in another field than 3 T, and as `medlearn.physics.mri` and `medlearn.physics.relaxation_at`.
+    contrast, T2 or FLAIR in another field than 3 T, and as `medlearn.physics.MRProtocol`.
     Source: FLAIR, Hajnal et al. 1992, doi:10.1097/00004728-199211000-00001. Chapters 1, 12 and 18.
 
     >>> scan = BrainCohort(size=64, protocol=Protocol(noise=(0.08, 0.08))).batch([0])
@@ -78,12 +77,9 @@ class Protocol:
     contrast: Literal["T1", "T2", "FLAIR"] = "T1"
 
     def __post_init__(self):
-        check_number("field_t", self.field_t, least=0.01, most=20, unit="T")
         if check_choice("contrast", self.contrast, CONTRASTS) != "T1" and self.field_t != REFERENCE_T:
             raise ValueError(f"field_t: expected {REFERENCE_T:g} T with {self.contrast}, whose relaxation times were "
                              f"measured there, got {self.field_t:g}")
-        if self.voxel_mm is not None:
-            check_number("voxel_mm", self.voxel_mm, above=0, unit="mm")
         for name in DRAWN:
             check_range(name, getattr(self, name), most=LARGEST.get(name, math.inf))
         for te, flip in product(self.te_ms, self.flip_deg):         # a scanner that is refused there is refused here
