@@ -71,9 +71,8 @@ def _reference(count: int) -> Rubric:
 
 CHECKS = (Check("capstone.answer", expert, (
     Case("the files of five patients", {"patients": 5},
-         "What is printed says what was expected. Try `judge` on the patients of `calibrate` first.", run=_in_order,
-         limit_s=300),
+         "What is printed says what was expected. Try `judge` on the patients of `calibrate` first.", run=_in_order),
     Case("the patients of the test", {"patients": PATIENTS},
          "What is printed has a number for each line of the rubric. Which of them lost most?",
-         run=_worth, limit_s=300),
-)),)
+         run=_worth),
+), limit_s=300),)

@@ -22,15 +22,15 @@ from medlearn.checks.describe import describe, describe_pair, first_lines
 from medlearn.checks.progress import note, progress_file
 from medlearn.checks.run import Endless, Exits, can_be_stopped, is_a_stub, isolated, limited, location
 
-LIMIT_S = 30                        # for one case that says nothing else
+LIMIT_S = 30                        # for one case: the slowest reference takes less than a second
 
 
 def check(id: str, answer: object) -> None:
     r"""Say how an answer does: `tasks.volume: all 8 cases passed.`, or the first case that did not, with a hint.
 
     `answer`: the function or class itself, not its result. A wrong answer never raises, whatever it does; one that
-    still raises NotImplementedError is called not attempted. One that takes more than 30 s over a case, or than the
-    case allows, is stopped; where that cannot be done, outside of the main thread and on Windows, a warning says so.
+    still raises NotImplementedError is called not attempted. One that takes more than 30 s over a case, or than its
+    check allows, is stopped; where that cannot be done, outside of the main thread and on Windows, a warning says so.
     Its random numbers, what it prints and what it sets (torch's defaults, threads, the folder, replaced functions) stay
     inside. What was solved is kept on this machine, if `medlearn progress --begin` was said before.
     Errors: ValueError for an unknown id. Chapter: all.
@@ -81,8 +81,7 @@ class Case:
 
     `name` is what the student reads of it, "an empty mask". `run(answer, *inputs)` gives the value to compare.
     Left out, the answer is a function and is called; for a class it builds one and uses it.
-    `gradient`: inputs by which the derivative is compared too. `limit_s`: seconds until an answer is stopped, 30 where
-    left out; one that trains a network needs more, on a slow machine. Chapter: all.
+    `gradient`: inputs by which the derivative is compared too. Chapter: all.
 
     >>> case = Case("a vector", dict(x=torch.ones(3)), "Multiply by two.", gradient=("x",))
     >>> case.run(lambda x: 2 * x, *case.inputs.values())
@@ -94,7 +93,6 @@ class Case:
     hint: str
     run: Callable[..., Any] = lambda answer, *inputs: answer(*inputs)
     gradient: tuple[str, ...] = ()
-    limit_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +100,8 @@ class Check:
     r"""An exercise's `cases` and a right answer to it, the `reference`, which says what is expected in each.
 
     `id` is "chapter.exercise", as `check` is given it.
-    `same_dtype=False` lets a float tensor have any float dtype.
-    Where there is a GPU each case is asked there as well, and has passed when it did on both.
+    `same_dtype=False` lets a float tensor have any float dtype. `limit_s`, else 30 s, is what an answer may take over a
+    case. Where there is a GPU each case is asked there as well, and has passed when it did on both.
     Errors: ValueError for no case, or two of the same name. Chapter: all.
 
     >>> double = Check("toy.double", lambda x: 2 * x, (Case("ones", dict(x=torch.ones(3)), "Multiply by two."),
@@ -116,6 +114,7 @@ class Check:
     reference: Callable[..., Any]
     cases: tuple[Case, ...]
     same_dtype: bool = True
+    limit_s: float | None = None
 
     def __post_init__(self):
         names = [case.name for case in self.cases]
@@ -153,7 +152,7 @@ class Check:
             expected_gradient = _gradients(expected, right, case) if case.gradient else {}
         printed = io.StringIO()
         try:
-            with isolated(printed), limited(LIMIT_S if case.limit_s is None else case.limit_s):
+            with isolated(printed), limited(self.limit_s or LIMIT_S):
                 got = case.run(answer, *given.values())
             # only after all was put back: the answer may have replaced what it is judged with
             found = self._judge(case, given, untouched, expected, got, expected_gradient, printed)
@@ -176,7 +175,7 @@ class Check:
             return None
         if not got.requires_grad:
             return Difference("The values are right, but no gradient flows back through them.", _DETACHED), None, None
-        with isolated(printed), limited(LIMIT_S if case.limit_s is None else case.limit_s):
+        with isolated(printed), limited(self.limit_s or LIMIT_S):
             gradients = _gradients(got, given, case)
         for name, gradient in gradients.items():
             if gradient is None:

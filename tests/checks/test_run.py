@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,8 +123,8 @@ def test_an_answer_that_never_ends_is_stopped_and_asked_no_more(answer, monkeypa
     assert "Is there a loop" in str(report) and "in line" in str(report)
 
 
-def test_a_case_may_allow_another_time():
-    slow = Check(TOY.id, TOY.reference, tuple(replace(case, limit_s=0.2) for case in TOY.cases))
+def test_a_check_may_allow_another_time():
+    slow = Check(TOY.id, TOY.reference, TOY.cases, limit_s=0.2)
     assert "It had not ended after 0.2 s" in str(slow.examine(lambda x: time.sleep(5)))
 
 
