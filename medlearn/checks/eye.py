@@ -64,7 +64,8 @@ def _hospital(name: str, seed: int) -> Case:
     return Case(name, {"hospital": seed}, hint, run=_sees)
 
 
-_IMAGES = torch.rand(2, 1, 48, 32, generator=torch.Generator().manual_seed(0))
+# the second slice is darker, so that a mean over both is seen
+_IMAGES = torch.rand(2, 1, 48, 32, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 0.2]).view(2, 1, 1, 1)
 
 CHECKS = (Check("eye.design", eye, (
     Case("two slices of another size", {"images": _IMAGES},

@@ -122,7 +122,7 @@ def test_a_merged_gradient_is_that_of_one_mean():
 
 
 # a TransUNet is a network of slices, and some exercises take rows of numbers
-FLAT = ("transunet.", "learning.", "judging.", "shift.", "tool.")
+FLAT = ("transunet.", "learning.", "judging.", "shift.", "tool.", "eye.", "noise.")
 
 
 @pytest.mark.parametrize("id", [id for id in IDS if not id.startswith(FLAT)])
