@@ -45,7 +45,7 @@ class MRPlan(Plan):
 _REFERENCES = {"CT": CTPlan, "MR": MRPlan}
 
 
-def _denoised(plan: type[Plan], scan: Tensor) -> dict[str, object]:
+def _denoised(plan: type, scan: Tensor) -> dict[str, object]:
     """What must hold of the first guess before anything is learnt."""
     if plan not in _REFERENCES.values():
         check_own(plan)
@@ -55,7 +55,7 @@ def _denoised(plan: type[Plan], scan: Tensor) -> dict[str, object]:
             "a scan alone gives what it gives in a batch": torch.allclose(guess[:1], one.denoise(scan[:1]), atol=1e-4)}
 
 
-def _left(plan: type[Plan], scanner: str, seed: int) -> dict[str, bool]:
+def _left(plan: type, scanner: str, seed: int) -> dict[str, bool]:
     """Whether the bar is cleared; what was reached is printed, and so is read beside the verdict."""
     print(reached := _reference(scanner, seed) if plan is _REFERENCES[scanner] else noise_trial(plan, scanner, seed=seed))
     return {f"at most {BARS[scanner]:.2f} of the error left": reached.left <= BARS[scanner]}
@@ -71,7 +71,7 @@ def _check(scanner: str, scan: Tensor, hint: str) -> Check:
     clinics = tuple(Case(name, {"scanner": scanner, "clinic": seed}, hint, run=_left)
                     for name, seed in (("a clinic you have not seen", 91), ("another clinic", 92)))
     first = Case("the first guess of two scans", {"scan": scan},
-                 "`denoise` gives back what it was given: (B, 1, X, Y), float32, each scan for itself.", run=_denoised)
+                 "From `denoise` comes what went in: (B, 1, X, Y), float32, each scan for itself.", run=_denoised)
     return Check(f"noise.{scanner.lower()}", _REFERENCES[scanner], (first, *clinics), limit_s=LIMIT_S)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -104,7 +104,7 @@ def repeats(scanner: str, seed: int = 0) -> Repeats:
     return _repeats(check_choice("scanner", scanner, SCANNERS), check_whole("seed", seed, most=2 ** 62))
 
 
-def noise_trial(plan: type[Plan], scanner: str, *, seed: int = 0) -> NoiseTrial:
+def noise_trial(plan: type, scanner: str, *, seed: int = 0) -> NoiseTrial:
     r"""What a network makes of scans it has not seen, after 400 steps by this `plan`, at the clinic of this `seed`.
 
     `scanner`: "CT" or "MR". The network corrects the plan's first guess, of CT by a sum and of MR by a
@@ -128,7 +128,7 @@ def noise_trial(plan: type[Plan], scanner: str, *, seed: int = 0) -> NoiseTrial:
     return NoiseTrial(_error(estimate, data.truth, scanner), _error(data.scan, data.truth, scanner))
 
 
-def trained(net: nn.Module, plan: Plan, data: Repeats, *, scanner: str, seed: int) -> None:
+def trained(net: nn.Module, plan: Any, data: Repeats, *, scanner: str, seed: int) -> None:
     """The steps: some pairs, as the plan augments them, the estimate, the plan's loss."""
     optimizer, generator = torch.optim.AdamW(net.parameters(), lr=RATE), Generator().manual_seed(seed)
     for step in range(STEPS):
@@ -184,7 +184,7 @@ def _network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), last)
 
 
-def _estimate(net: nn.Module, plan: Plan, scan: Tensor, scanner: str) -> Tensor:
+def _estimate(net: nn.Module, plan: Any, scan: Tensor, scanner: str) -> Tensor:
     guess = _scans(plan.denoise(scan.clone()), scan, "denoise", scanner)
     if scanner == "CT":
         return guess + STEP_HU * net(torch.cat([scan, guess], dim=1) / STEP_HU)
