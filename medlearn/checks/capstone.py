@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from medlearn.checks.engine import Case, Check
+from medlearn.checks.own import check_own
 from medlearn.checks.rubric import GOOD, Rubric, judge, write_report
 from medlearn.data import Case as Scan
 from medlearn.data import write_folder, write_volume
@@ -36,6 +37,8 @@ def expert(cases: Sequence[Scan], folder: Path) -> None:
 
 def _answered(answer: Answer, count: int, score: Callable[[Path], Found]) -> Found:
     """What becomes of the scans of the first patients, put before an answer in a folder of their own."""
+    if answer is not expert:
+        check_own(answer)
     with TemporaryDirectory() as place:
         scans = write_folder(Path(place) / "scans", [(one.name, one.scan, None) for one in patients("test")[:count]],
                              channels=["T1"], labels=["background", "plaque"])

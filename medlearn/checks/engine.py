@@ -75,6 +75,10 @@ def not_attempted(id: str) -> str:
     return f"{id}: not attempted yet."
 
 
+def _called(answer: Callable[..., Any], *inputs: Any) -> Any:
+    return answer(*inputs)
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     r"""One question to an answer: `inputs` by the names the exercise gives them, and a `hint` for when it fails.
@@ -91,7 +95,7 @@ class Case:
     name: str
     inputs: Mapping[str, Any]
     hint: str
-    run: Callable[..., Any] = lambda answer, *inputs: answer(*inputs)
+    run: Callable[..., Any] = _called
     gradient: tuple[str, ...] = ()
 
 
@@ -157,7 +161,7 @@ class Check:
             # only after all was put back: the answer may have replaced what it is judged with
             found = self._judge(case, given, untouched, expected, got, expected_gradient, printed)
         except (Exception, SystemExit, Endless, Exits) as error:
-            return _failure(case, untouched, device, _raised(error, given), None, None, printed.getvalue(),
+            return _failure(case, untouched, device, _raised(error, case, given), None, None, printed.getvalue(),
                             unwritten=is_a_stub(error), endless=isinstance(error, Endless))
         return None if found is None else _failure(case, untouched, device, *found, printed.getvalue())
 
@@ -278,7 +282,7 @@ def _gradients(value: Tensor, inputs: Mapping[str, Any], case: Case) -> dict[str
     return dict(zip(case.gradient, torch.autograd.grad((value * weights).sum(), leaves, allow_unused=True)))
 
 
-def _raised(error: BaseException, inputs: Mapping[str, Any]) -> Difference:
+def _raised(error: BaseException, case: Case, inputs: Mapping[str, Any]) -> Difference:
     place = location(error)
     message = first_lines(str(error))
     if isinstance(error, Endless):
@@ -288,7 +292,8 @@ def _raised(error: BaseException, inputs: Mapping[str, Any]) -> Difference:
     else:
         reason = f"It raised {type(error).__name__}" + (f": {message}" if message else ".")
     if place is None:
-        return Difference(reason, f"It is called with {len(inputs)} of these, in this order: {', '.join(inputs)}.")
+        order = f"It is called with {len(inputs)} of these, in this order: {', '.join(inputs)}."
+        return Difference(reason, order if case.run is _called else "")
     advice = "Is there a loop whose condition never changes?" if isinstance(error, Endless) else ""
     return Difference(f"{reason}\n  in line {place.lineno}: {place.line}", advice)
 

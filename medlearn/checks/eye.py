@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from medlearn.checks.engine import Case, Check
 from medlearn.checks.own import check_own
-from medlearn.practice.eye import MOST_MULTIPLY_ADDS, MOST_WEIGHTS, Design, EyeTrial, eye_cost, eye_trial
+from medlearn.practice.eye import MOST_MULTIPLY_ADDS, MOST_WEIGHTS, Design, EyeTrial, eye_cost, eye_trial, network_of
 
 # between what a near or a coarse design and what the reference reached at hospitals 0 to 4
 KIDNEY, GLAND = 0.75, 0.62
@@ -30,7 +30,7 @@ def _answers(design: Design, images: Tensor) -> dict[str, object]:
     """What must hold before anything is learnt: shape, type, one slice as in a batch, and two networks of two calls."""
     if design is not eye:
         check_own(design)
-    net, other = design().eval(), design()
+    net, other = network_of(design).eval(), network_of(design)
     with torch.no_grad():
         logits, alone = net(images), net(images[:1])
     shared = {p.data_ptr() for p in net.parameters()} & {p.data_ptr() for p in other.parameters()}
@@ -61,7 +61,7 @@ def _reference(seed: int) -> EyeTrial:
 def _hospital(name: str, seed: int) -> Case:
     hint = ("If the kidney failed: can a voxel of it see which side it is on? If the glands failed: is a limb of one or two "
             "voxels still there on your coarsest grid?")
-    return Case(name, {"hospital": seed}, hint, run=_sees)
+    return Case(name, {}, hint, run=lambda design: _sees(design, seed))
 
 
 # the second slice is darker, so that a mean over both is seen

@@ -68,7 +68,7 @@ def _reference(scanner: str, seed: int) -> NoiseTrial:
 
 
 def _check(scanner: str, scan: Tensor, hint: str) -> Check:
-    clinics = tuple(Case(name, {"scanner": scanner, "clinic": seed}, hint, run=_left)
+    clinics = tuple(Case(name, {}, hint, run=lambda plan, seed=seed: _left(plan, scanner, seed))
                     for name, seed in (("a clinic you have not seen", 91), ("another clinic", 92)))
     first = Case("the first guess of two scans", {"scan": scan},
                  "From `denoise` comes what went in: (B, 1, X, Y), float32, each scan for itself.", run=_denoised)

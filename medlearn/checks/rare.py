@@ -34,7 +34,7 @@ def _reference(seed: int) -> Trial:
 def _case(name: str, seed: int) -> Case:
     hint = ("Try a clinic of your own. What does the first step hear of the lesion, and what of all other voxels "
             "together?")
-    return Case(name, {"clinic": seed}, hint, run=_clears)
+    return Case(name, {}, hint, run=lambda loss: _clears(loss, seed))
 
 
 CHECKS = (Check("rare.loss", rare_loss, (_case("a clinic you have not seen", 71), _case("another one", 72))),)

@@ -103,7 +103,7 @@ def judge(answers: str | Path, *, part: str = "test", count: int = PATIENTS) -> 
     >>> from tempfile import mkdtemp
     >>> try: judge(mkdtemp(), count=2)                      # doctest: +ELLIPSIS
     ... except ValueError as error: print(error)
-    tmp...: expected the answers to 2 patients, got none to test-01, test-02
+    tmp...: expected two files for each of 2 patients, found no test-01.nii.gz, test-01.probabilities.nii.gz, ... and 1 more
     """
     folder = Path(answers)
     if not folder.is_dir():
@@ -176,11 +176,10 @@ def write_report(folder: str | Path, lines: Mapping[str, tuple[float, float, boo
 # The door ------------------------------------------------------------------------------------------------------------
 
 def _check_complete(folder: Path, asked: Sequence[Patient]) -> None:
-    missing = [one.name for one in asked for end in ("", ".probabilities")
-               if not (folder / f"{one.name}{end}.nii.gz").is_file()]
-    if missing := list(dict.fromkeys(missing)):
+    files = [f"{one.name}{end}.nii.gz" for one in asked for end in ("", ".probabilities")]
+    if missing := [name for name in files if not (folder / name).is_file()]:
         named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise ValueError(f"{folder.name}: expected the answers to {len(asked)} patients, got none to {named}")
+        raise ValueError(f"{folder.name}: expected two files for each of {len(asked)} patients, found no {named}")
 
 
 def _read(path: Path, patient: Patient, channels: int = 0) -> Volume:

@@ -99,7 +99,7 @@ def eye_cost(design: Design) -> EyeCost:
     EyeCost(weights=6, multiply_adds=26880)
     """
     with torch.random.fork_rng([]), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net = _network(design).eval()
+        net = network_of(design).eval()
         net(torch.zeros(1, 1, *SIZE))
     return EyeCost(sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2)
 
@@ -121,7 +121,7 @@ def eye_trial(design: Design, *, seed: int = 0) -> EyeTrial:
     learnt, test = torsos(seed)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        net = trained(_network(design), learnt, seed=seed).eval()
+        net = trained(network_of(design), learnt, seed=seed).eval()
     with torch.no_grad():
         answer = torch.cat([_logits(net, some) for some in test.image.split(8)]).argmax(1)
     dice = confusion_counts(answer.flatten(0, 1)[None], test.labels.flatten(0, 1)[None], classes=3).dice[0, 1:].tolist()
@@ -171,7 +171,8 @@ def _drawn(count: int, heights: range, generator: torch.Generator) -> Slices:
     return Slices(hu_window(image, "soft tissue"), maps)
 
 
-def _network(design: Design) -> nn.Module:
+def network_of(design: Design) -> nn.Module:
+    """What a design gives. TypeError for a network in a design's place, and for a design that gives none."""
     if not callable(design) or isinstance(design, nn.Module):
         raise TypeError(f"design: expected a function that gives a network, got {kind_of(design)}")
     net = design()
