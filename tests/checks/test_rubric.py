@@ -199,8 +199,8 @@ def with_nan():
 
 
 @pytest.mark.parametrize("spoil, sentence", [
-    (lambda to: (to / "test-02.nii.gz").unlink(), "answers: expected the answers to 3 patients, got none to test-02$"),
-    (lambda to: [path.unlink() for path in to.glob("*.nii.gz")], "got none to test-01, test-02, test-03$"),
+    (lambda to: (to / "test-02.nii.gz").unlink(), "answers: expected two files for each of 3 patients, found no test-02.nii.gz$"),
+    (lambda to: [path.unlink() for path in to.glob("*.nii.gz")], "found no test-01.nii.gz, test-01.probabilities.nii.gz, test-02.nii.gz and 3 more$"),
     (lambda to: again(to, "test-02", truth_of("test-02"), Grid((40,) * 3, np.eye(4))),
      "test-02: expected numbers on the grid of its scan: .*one grid, got"),
     (lambda to: again(to, "test-02", truth_of("test-02")[:20], Grid((20, 40, 40), np.eye(4))), "test-02: .*one grid, got shapes"),
