@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from medlearn.base.validation import check_choice, check_finite, check_shape, check_tensor, check_whole, kind_of
 from medlearn.data import BrainCohort, Protocol, Warp
 from medlearn.physics import ParallelBeam, attenuation_to_hu, hu_to_attenuation, log_transform, photon_counts, rician_noise
+from medlearn.practice._loss import checked_loss
 from medlearn.practice.torso import MM, torso
 
 SCANNERS = ("CT", "MR")
@@ -107,8 +108,9 @@ def repeats(scanner: str, seed: int = 0) -> Repeats:
 def noise_trial(plan: type, scanner: str, *, seed: int = 0) -> NoiseTrial:
     r"""What a network makes of scans it has not seen, after 400 steps by this `plan`, at the clinic of this `seed`.
 
-    `scanner`: "CT" or "MR". The network corrects the plan's first guess, of CT by a sum and of MR by a
-    factor for each voxel. Errors: as `repeats`; TypeError or ValueError where the plan gives no scan, no pair of scans, or no number to learn from.
+    `scanner`: "CT" or "MR". The network corrects the plan's first guess, of CT by a sum and of MR by a factor for each
+    voxel. Errors: as `repeats`; TypeError or ValueError where the plan gives no scan, no pair of scans, or no number to
+    learn from.
     Chapter "Respect the noise".
 
     >>> noise_trial(Plan, "MR").left < 1
@@ -138,7 +140,7 @@ def trained(net: nn.Module, plan: Any, data: Repeats, *, scanner: str, seed: int
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(f"augment: expected two scans, got {kind_of(pair)}")
         shown, measured = (_scans(part, data.first[some], "augment", scanner) for part in pair)
-        value = _number(plan.loss(_estimate(net, plan, shown, scanner), measured))
+        value = checked_loss(plan.loss(_estimate(net, plan, shown, scanner), measured), source="estimate")
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -202,14 +204,3 @@ def _scans(value: Tensor, like: Tensor, name: str, scanner: str) -> Tensor:
     if value.dtype != like.dtype:
         raise TypeError(f"{name}: expected {like.dtype}, got {value.dtype}")
     return check_finite(name, value, least=0 if scanner == "MR" else -math.inf)
-
-
-def _number(value: Tensor) -> Tensor:
-    check_tensor("loss", value, dtype="float")
-    if value.ndim:
-        raise ValueError(f"loss: expected one number, got a tensor of shape {tuple(value.shape)}")
-    if not value.requires_grad:
-        raise ValueError("loss: expected a number with a gradient, got one that is cut off from the estimate")
-    if not value.isfinite():
-        raise ValueError(f"loss: expected a finite number, got {value.item()}")
-    return value

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from medlearn.base.validation import check_tensor, check_whole, kind_of
 from medlearn.data import BrainCohort, LesionSpec, Scan, standardise
 from medlearn.metrics import confusion_counts
+from medlearn.practice._loss import checked_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -62,7 +63,7 @@ def trial(loss: Loss, *, seed: int = 0) -> Trial:
     for step in range(STEPS):
         some = torch.randint(LEARNT, (BATCH,), generator=generator)
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
-        value = _checked(loss(net(seen[some]), labels[some]))
+        value = checked_loss(loss(net(seen[some]), labels[some]), source="network")
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -125,14 +126,3 @@ def _network(seed: int) -> nn.Module:
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Conv2d(9, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 2, 1))
     return net.to(memory_format=torch.channels_last)        # type: ignore[call-overload]  # missing in torch's stubs
-
-
-def _checked(value: Tensor) -> Tensor:
-    check_tensor("loss", value, dtype="float")
-    if value.ndim:
-        raise ValueError(f"loss: expected one number, got a tensor of shape {tuple(value.shape)}")
-    if not value.requires_grad:
-        raise ValueError("loss: expected a number with a gradient, got one that is cut off from the network")
-    if not value.isfinite():
-        raise ValueError(f"loss: expected a finite number, got {value.item()}")
-    return value
