@@ -1,4 +1,5 @@
 """Logits, labels and comparisons that the tests of all losses share."""
+import inspect
 from functools import partial
 
 import torch
@@ -10,6 +11,11 @@ OF_SHAPES = ("boundary_loss", "cldice_loss")        # where a voxel lies matters
 LOSSES = {name.removesuffix("_loss"): getattr(losses, name) for name in losses.__all__
           if name.endswith("_loss") and name not in OF_SHAPES}
 LOSSES |= {"cross_entropy": losses.cross_entropy, "focal": partial(losses.focal_loss, gamma=2)}
+
+
+def takes(name, option):
+    """Whether this loss has such an option: `weight` of the classes, `smooth`, `batch`, `include_background`."""
+    return option in inspect.signature(LOSSES[name]).parameters
 
 
 def example(seed, shape=(2, 3, 5, 4), dtype=torch.float64, scale=2.0):

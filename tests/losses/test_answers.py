@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.loss_examples import LOSSES, gradient, same
+from helpers.loss_examples import LOSSES, gradient, same, takes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai import losses as monai
@@ -146,7 +146,7 @@ def test_focal_may_have_an_alpha_for_each_region():
 def test_a_region_is_a_class_against_a_background_with_logit_zero(name, some):
     logits, regions, where = example(4, (3, 1, 5, 4))
     labels = regions[:, 0].long().masked_fill(~where[:, 0] & some, 255)
-    options = {} if name in ("cross_entropy", "focal") else dict(include_background=False)
+    options = dict(include_background=False) if takes(name, "include_background") else {}
     ours = LOSSES[name](logits, regions, where=where if some else None)
     theirs = LOSSES[name](torch.cat([torch.zeros_like(logits), logits], 1), labels, ignore_index=255, **options)
     same(ours, theirs, logits)
@@ -331,7 +331,7 @@ def test_logits_that_are_no_numbers_are_refused(refused, name, number):
         LOSSES[name](wrong, REGIONS)
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("cross_entropy", "focal")])
+@pytest.mark.parametrize("name", [name for name in LOSSES if takes(name, "include_background")])
 def test_there_is_no_background_to_leave_out(refused, name):
     with refused("include_background: expected True for bool labels: no region is the background, got False"):
         LOSSES[name](LOGITS, REGIONS, include_background=False)

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from helpers import loss_examples
-from helpers.loss_examples import LOSSES, gradient
+from helpers.loss_examples import LOSSES, gradient, takes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import grad, vmap
@@ -117,8 +117,7 @@ def test_bad_options_are_refused(refused, name):
 def test_functional_transforms_give_each_image_its_gradient(name, weighted):
     logits, labels = example(0, (3, 3, 4, 5))
     labels[0, 0], logits = 255, logits.detach()
-    weight = [1.0, 2.0, 3.0] if weighted and name != "generalized_dice" else None
-    options = {} if weight is None else {"alpha" if name == "focal" else "weight": weight}
+    options = {option: [1.0, 2.0, 3.0] for option in ("alpha", "weight") if weighted and takes(name, option)}
 
     def loss(z, y):
         return LOSSES[name](z[None], y[None], ignore_index=255, **options)

@@ -29,7 +29,8 @@ NO_TENSORS = set("""
     practice.clinic practice.eye_cost practice.eye_trial practice.noise_trial practice.patients practice.repeats
     practice.said practice.submission practice.torsos practice.trial practice.ward
     runtime.device runtime.precision runtime.scale runtime.set_scale runtime.steps tasks.Region train.History
-    train.Recipe train.Samples viz.Explorer viz.colours_of viz.use_style
+    train.Machine train.Recipe train.Samples train.StepTime train.Workload train.ring_all_reduce_s train.step_time
+    train.training_hours viz.Explorer viz.colours_of viz.table viz.use_style
 """.split())
 ANSWERS = set("""
     evaluate.Drift losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets

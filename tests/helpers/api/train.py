@@ -55,10 +55,15 @@ def autocast(place):
         return (place(x) @ place(x)).float()
 
 
+def saved(place):
+    """A network that lies on the GPU keeps as many bytes."""
+    return torch.tensor(train.saved_bytes(tiny.tiny_net().to(place.device), (2, 1, 16, 16)), device=place.device)
+
+
 LOOP = {"fp32": fitted(), "data there": fitted(data_there=True), "a worker": fitted(workers=1)}
 CALLS = {
     "train.fit": LOOP, "train.train_steps": {"fp32": LOOP["fp32"]}, "train.load_weights": {"": resumed},
     "train.deep_supervision": {"": slope(of_two_answers, normal_numbers(2, 3, 8, 8), normal_numbers(2, 3, 16, 16),
                                          random_labels(3, 2, 16, 16))},
-    "runtime.autocast": autocast,
+    "train.saved_bytes": saved, "runtime.autocast": autocast,
 }
