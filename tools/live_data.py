@@ -21,8 +21,9 @@ import torch
 from medlearn.data import TISSUES, load_mni152
 from medlearn.data.brain import sample
 from medlearn.data.cohort import CORE_LOSS, CORE_MM, EDGE_MM, TISSUE_PARAMETERS, Protocol
-from medlearn.data.scan import grid_axes
+from medlearn.data.scan import FIELD_OF_VIEW_MM, grid_axes
 from medlearn.physics.mri import spoiled_gradient_echo
+from medlearn.physics.protocols import MR_PROTOCOLS, REFERENCE_T, T1_POWER, T2STAR_POWER
 
 LIVE = Path(__file__).resolve().parents[1] / "book/_static/live"
 SIZE, Z_MM = 128, 20
@@ -30,6 +31,7 @@ T1_RANGE = 1.6                  # of white matter's signal: what the byte 255 me
 BRAIN_STEP_MM = 2
 TORSO_MM, TORSO_Z_MM = 3.0, 385.0           # a slice through liver, spleen and kidneys
 HU_LOW, HU_STEP = -1024, 8      # of the torso's volume, in bytes
+SETTINGS = ("field_t", "tr_ms", "te_ms", "flip_deg", "snr", "bias")
 AIR_HU = -850                   # below it is air and its noise, which would fill half of the file
 
 ORGANS = {                      # names, and the numbers that TotalSegmentator's model gives to their parts
@@ -63,8 +65,19 @@ def brain_slice() -> dict:
     return {"n": SIZE, "mm": scan.affine[0, 0, 0].item(), "z_mm": Z_MM, "t1_range": T1_RANGE,
             "t1": text_of(share(scan.image[0, 0], T1_RANGE)),
             "tissue": text_of(scan.tissue[0].numpy().astype(np.uint8)), "white": text_of(share(probability[2])),
-            "inside": text_of(share(probability.sum(0))),
+            "grey": text_of(share(probability[1])), "inside": text_of(share(probability.sum(0))),
             "lesion": {"plaque": plaque, "mass": mass, "edge_mm": EDGE_MM, "core_mm": CORE_MM, "core_loss": CORE_LOSS}}
+
+
+def scanners() -> dict:
+    """What takes the slice to another scanner: five tissues, the levels of the template's three, and the protocols."""
+    brain = load_mni152()
+    levels = [(brain.t1[p > 0.95].mean() / brain.white_level).item() for p in brain.probabilities]
+    return {"tissues": dict(zip(("density", "t1_ms", "t2star_ms"), TISSUE_PARAMETERS.tolist())), "levels": levels,
+            "reference_t": REFERENCE_T, "t1_power": T1_POWER, "t2star_power": T2STAR_POWER,
+            "protocols": {name: {key: getattr(protocol, key) for key in SETTINGS}
+                          | {"voxel_mm": protocol.voxel_mm or FIELD_OF_VIEW_MM / SIZE}
+                          for name, protocol in MR_PROTOCOLS.items()}}
 
 
 def brain_volume() -> dict:
@@ -128,7 +141,7 @@ def write(name: str, content: dict) -> None:
 
 def main(folder: Path) -> None:
     torso_slice, torso_volume = torso(folder)
-    write("slices", {"brain": brain_slice(), "torso": torso_slice})
+    write("slices", {"brain": brain_slice(), "scanners": scanners(), "torso": torso_slice})
     write("volume-brain", brain_volume())
     write("volume-torso", torso_volume)
 

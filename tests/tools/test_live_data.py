@@ -5,10 +5,12 @@ from base64 import b64decode
 from pathlib import Path
 
 import live_data
+import live_network
 import numpy as np
 import pytest
 
 from medlearn.data import load_mni152
+from medlearn.export import read_page_network
 
 LIVE = Path(__file__).resolve().parents[2] / "book/_static/live"
 
@@ -27,11 +29,17 @@ def test_the_slice_of_the_brain_is_what_the_tool_writes():
     written, made = content("slices")["brain"], json.loads(json.dumps(live_data.brain_slice()))
     for key in ("n", "mm", "z_mm", "t1_range", "lesion"):
         assert written[key] == made[key]
-    for key in ("t1", "white", "inside"):           # another version of torch may round one step otherwise
+    for key in ("t1", "white", "grey", "inside"):           # another version of torch may round one step otherwise
         a, b = (np.frombuffer(b64decode(each[key]), np.uint8).astype(int) for each in (written, made))
         assert np.abs(a - b).max() <= 1
     a, b = (np.frombuffer(b64decode(each["tissue"]), np.uint8) for each in (written, made))
     assert (a != b).mean() < 1e-3
+
+
+def test_the_scanners_are_those_of_the_package():
+    written, made = content("slices")["scanners"], live_data.scanners()
+    assert written.pop("levels") == pytest.approx(made.pop("levels"), rel=1e-6)
+    assert written == made
 
 
 def test_the_volume_of_the_brain_lies_where_the_brain_lies():
@@ -81,3 +89,12 @@ def test_both_networks_found_the_lesions_of_patients_they_had_not_seen():
         assert net["dice"] > 0.8 and abs(net["dice"] - net["dice_int8"]) < 0.005
     assert networks["skips"]["dice"] > networks["no_skips"]["dice"]
     assert networks["no_skips"]["parameters"] == pytest.approx(networks["skips"]["parameters"], rel=0.01)
+
+
+def test_the_alarms_ring_for_one_in_twenty_of_the_patients_that_they_were_set_on():
+    patients = live_network.calibration()
+    for net in content("network").values():
+        made = live_network.alarms(read_page_network(net), patients)
+        assert {*net["alarms"]} == {*made}
+        for name, value in made.items():
+            assert net["alarms"][name] == pytest.approx(value, rel=1e-3), name

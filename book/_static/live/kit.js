@@ -4,7 +4,8 @@ const Live = (() => {
   "use strict";
   const here = document.currentScript.src.replace(/[^/]*$/, "");
   const SCRIPTS = {
-    paint: ["unet.js", "paint.js"],
+    paint: ["unet.js", "easel.js", "paint.js"],
+    protocol: ["unet.js", "fourier.js", "easel.js", "protocol.js"],
     planes: ["planes.js"],
     softmax: ["losses.js"],
     imbalance: ["losses.js"],
