@@ -189,7 +189,7 @@ def test_on_a_phone_the_answer_is_seen_while_a_slider_moves(chromium):
         page.wait_for_selector(f"{ROOT}[data-answered]")
         top, bottom = page.evaluate(f"""() => [
             document.querySelector('{ROOT} canvas').getBoundingClientRect().top,
-            document.querySelector('{ROOT} input[aria-label="shade of the coil"]').getBoundingClientRect().bottom]""")
+            document.querySelector('{ROOT} input[aria-label="coil shade"]').getBoundingClientRect().bottom]""")
         assert bottom - top < 600
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
     finally:

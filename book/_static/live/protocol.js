@@ -128,7 +128,7 @@
       field_t: { label: "magnet", min: 0.5, max: 3, step: 0.05, value: 3, text: (x) => `${x} T` },
       flip_deg: { label: "flip angle", min: 4, max: 45, step: 1, value: 28, text: (x) => `${x}°` },
       snr: { label: "SNR", min: 2, max: 50, step: 1, value: 50 },
-      bias: { label: "shade of the coil", min: 0, max: 0.8, step: 0.05, value: 0.05 },
+      bias: { label: "coil shade", min: 0, max: 0.8, step: 0.05, value: 0.05 },
       voxel_mm: { label: "voxels", min: 1.625, max: 8, step: 0.125, value: 1.625, text: (x) => `${x.toFixed(1)} mm` },
       ...Live.BRUSH,
     },
@@ -173,9 +173,9 @@
         ui.say(`${Live.score(said.classes, now.truth, b)}.`);
         rings.replaceChildren(
           "Alarms (threshold 1): ",
-          ...lamp("the network's doubt", Live.mean(said.total) / alarms.doubt),
+          ...lamp("network's doubt", Live.mean(said.total) / alarms.doubt),
           "; ",
-          ...lamp("the scan's looks", strangeness(looks(now.seen, n), alarms))
+          ...lamp("scan's looks", strangeness(looks(now.seen, n), alarms))
         );
         if (idle) ui.root.dataset.answered = number;
       });
