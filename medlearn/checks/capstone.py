@@ -51,7 +51,7 @@ def _in_order(answer: Answer, count: int) -> dict[str, bool]:
     """Whether the files can be judged at all; the sentence that says why not is printed."""
     def score(folder: Path) -> dict[str, bool]:
         try:
-            judge(folder, count=count)
+            judge(folder, part="test", count=count)
         except ValueError as why:
             print(why)
             return {"every file as asked": False}
@@ -61,15 +61,19 @@ def _in_order(answer: Answer, count: int) -> dict[str, bool]:
 
 def _worth(answer: Answer, count: int) -> dict[str, bool]:
     """Whether the rubric says good; what it says of each line is printed, and so is read beside the verdict."""
-    rubric = _reference(count) if answer is expert else _answered(answer, count, lambda to: judge(to, count=count))
+    rubric = _reference(count) if answer is expert else _rubric(answer, count)
     print(rubric)
     return {f"at least {GOOD} of 16 points": rubric.points >= GOOD}
+
+
+def _rubric(answer: Answer, count: int) -> Rubric:
+    return _answered(answer, count, lambda to: judge(to, part="test", count=count))
 
 
 @lru_cache(maxsize=1)
 def _reference(count: int) -> Rubric:
     """The expert is judged once, and not once an answer."""
-    return _answered(expert, count, lambda to: judge(to, count=count))
+    return _rubric(expert, count)
 
 
 CHECKS = (Check("capstone.answer", expert, (

@@ -87,14 +87,14 @@ class Rubric:
         return f"{self.verdict}, {self.points} of {2 * len(CRITERIA)} points: {said}"
 
 
-def judge(answers: str | Path, *, part: str = "test", count: int = PATIENTS) -> Rubric:
+def judge(answers: str | Path, *, part: str = "calibrate", count: int = PATIENTS) -> Rubric:
     r"""The rubric of a folder of `answers` to the first `count` patients of a `part` of the ward.
 
     For each patient NAME there are `NAME.nii.gz`, labels 0 and 1, and `NAME.probabilities.nii.gz`, of background and
     plaque, `(2, *S)` with the channel as the fourth axis, as `predict_file` writes them; and one `report.csv` with the
     columns case, low_ml, high_ml and refer, yes or no.
-    Shapes: all on the grid of the patient's scan. Units: ml; probabilities 0..1. Where neither side has a lesion, Dice
-    and border ask nobody; without an error, or with all or nobody referred, nothing is gained.
+    Shapes: all on the grid of the patient's scan. Units: ml; probabilities 0..1. Where neither side has a lesion, Dice,
+    border and referral ask nobody; without an error, or with all or nobody referred, nothing is gained.
     Errors: FileNotFoundError for no folder; ValueError, in one sentence, for patients without an answer, another grid,
     NaN, labels or probabilities out of range, the scan itself in place of an answer, a report that is none.
     Source: the interval score of Gneiting and Raftery 2007, eq. 43, doi:10.1198/016214506000001437; the rest is ours.
@@ -103,7 +103,7 @@ def judge(answers: str | Path, *, part: str = "test", count: int = PATIENTS) -> 
     >>> from tempfile import mkdtemp
     >>> try: judge(mkdtemp(), count=2)                      # doctest: +ELLIPSIS
     ... except ValueError as error: print(error)
-    tmp...: expected two files for each of 2 patients, found no test-01.nii.gz, test-01.probabilities.nii.gz, ... and 1 more
+    tmp...: expected two files for each of 2 patients, found no calibrate-01.nii.gz, ... and 1 more
     """
     folder = Path(answers)
     if not folder.is_dir():
@@ -116,8 +116,9 @@ def judge(answers: str | Path, *, part: str = "test", count: int = PATIENTS) -> 
     # a mean over those in whom anybody sees a lesion: a false alarm counts 0, as a miss does
     dice, border = (torch.tensor([score[name] for score in scores]).double() for name in ("Dice", "NSD"))
     found, referred = [_found(one) for one in cases], torch.tensor([one.refer for one in cases])
+    seen = ~dice.isnan()                # a healthy person who is sent on costs minutes, and has no error to spare
     return Rubric((dice.nanmean().item(), border.nanmean().item(), sum(found, Detection()).f1, _calibration(cases),
-                   *_intervals(cases), referral_gain((1 - dice).nan_to_num(0), referred), _cost(found, referred)))
+                   *_intervals(cases), referral_gain(1 - dice[seen], referred[seen]), _cost(found, referred)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,15 +134,19 @@ class _Case:
 
     @staticmethod
     def of(folder: Path, patient: Patient, low_ml: float, high_ml: float, refer: bool) -> _Case:
-        labels = _read(folder / f"{patient.name}.nii.gz", patient)
+        labels = to_ras(_read(folder / f"{patient.name}.nii.gz", patient))
         if odd := sorted(set(np.unique(labels.array).tolist()) - {0, 1}):
             raise ValueError(f"{patient.name}: expected labels 0 and 1, got {odd[0]:g}")
-        maps = _read(folder / f"{patient.name}.probabilities.nii.gz", patient, channels=2)
+        maps = to_ras(_read(folder / f"{patient.name}.probabilities.nii.gz", patient, channels=2))
         sums = maps.array.sum(0)
         if maps.array.min() < 0 or maps.array.max() > 1 or abs(sums - 1).max() > 0.01:
             raise ValueError(f"{patient.name}: expected probabilities of background and plaque that sum to 1, got "
                              f"{maps.array.min():g} to {maps.array.max():g}, with sums to {sums.max():g}")
-        return _Case(patient, to_ras(labels), to_ras(maps).array[1], low_ml, high_ml, refer)
+        marked, plaque = labels.array > 0, maps.array[1]
+        if marked.any() and not marked.all() and plaque[marked].mean() < plaque[~marked].mean() - 0.01:
+            raise ValueError(f"{patient.name}: expected the probabilities of background first, then of plaque; got a "
+                             "lower one where plaque is marked than where it is not")
+        return _Case(patient, labels, plaque, low_ml, high_ml, refer)
 
     @property
     def truth(self) -> Volume:
@@ -189,7 +194,7 @@ def _read(path: Path, patient: Patient, channels: int = 0) -> Volume:
             raise ValueError(f"expected {channels} channels, got {len(volume.array)}")
         check_same_grid(to_ras(volume), to_ras(patient.scan))
     except ValueError as error:
-        raise ValueError(f"{patient.name}: expected numbers on the grid of its scan: {error}") from error
+        raise ValueError(f"{path.name}: expected numbers on the grid of its scan: {error}") from error
     scan, said = to_ras(patient.scan).array.ravel(), to_ras(volume).array.reshape(-1, patient.scan.array.size)[-1]
     if said.max() > said.min() and np.corrcoef(scan, said)[0, 1] > COPY:
         raise ValueError(f"{patient.name}: expected an answer, got the scan itself in {path.name}")

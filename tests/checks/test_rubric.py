@@ -1,6 +1,7 @@
 """The rubric: what good, fair and poor answers get, what is refused in one sentence, and each line by hand."""
 import csv
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 from scipy import ndimage
 
 from medlearn.base.grid import Grid
-from medlearn.checks.rubric import CRITERIA, Rubric, judge, referral_gain, write_report
+from medlearn.checks import rubric
+from medlearn.checks.rubric import CRITERIA, Rubric, referral_gain, write_report
 from medlearn.data import Volume, reorient, to_ras, write_volume
 from medlearn.practice import patients
 
 COUNT = 12
+judge = partial(rubric.judge, part="test")
 NAMES = [one.name for one in CRITERIA]
 
 
@@ -111,8 +114,8 @@ KINDS = {"good": (expert, careful, ragged), "fair": (generous, large_only, every
 @pytest.mark.parametrize("kind, answer", [(kind, one) for kind, three in KINDS.items() for one in three],
                          ids=lambda value: value if isinstance(value, str) else value.__name__)
 def test_good_fair_and_poor_answers_get_what_they_are_worth(kind, answer, tmp_path):
-    rubric = judge(write(tmp_path, answer), count=COUNT)
-    assert rubric.verdict == kind, rubric
+    found = judge(write(tmp_path, answer), count=COUNT)
+    assert found.verdict == kind, found
 
 
 def test_each_line_falls_where_its_own_fault_is(tmp_path):
@@ -160,6 +163,20 @@ def test_the_interval_score_is_a_width_and_ten_times_what_lies_outside(tmp_path)
     assert values["interval"] == pytest.approx((2 + 10 * 1) / volume, rel=1e-3) and values["coverage"] == pytest.approx(0.8)
 
 
+def test_who_has_nothing_to_be_seen_is_no_error_to_be_spared(tmp_path):
+    """To send a healthy person on costs a quarter of an hour, and changes no other line."""
+    def sent(also):
+        def answer(one, truth, rng):
+            lost = small_lost(truth, 25)
+            return *careful(one, truth, rng)[:4], bool((truth & ~lost).any()) or also and not truth.any()
+        return dict(zip(NAMES, judge(write(tmp_path / str(also), answer), count=COUNT).values))
+
+    healthy = sum(not one.lesion.array.any() for one in patients("test")[:COUNT])
+    without, with_them = sent(False), sent(True)
+    assert healthy and with_them.pop("cost") - without.pop("cost") == pytest.approx(healthy / COUNT)
+    assert with_them == without
+
+
 def test_a_gain_is_between_lots_and_the_best_choice():
     error = torch.tensor([0.0, 4.0, 2.0, 0.0])
     assert referral_gain(error, torch.tensor([False, True, False, False])) == 1
@@ -198,15 +215,21 @@ def with_nan():
     return p
 
 
+def exchanged():
+    return np.stack([truth_of("test-02"), 1.0 - truth_of("test-02")]).astype(np.float32)
+
+
 @pytest.mark.parametrize("spoil, sentence", [
     (lambda to: (to / "test-02.nii.gz").unlink(), "answers: expected two files for each of 3 patients, found no test-02.nii.gz$"),
     (lambda to: [path.unlink() for path in to.glob("*.nii.gz")], "found no test-01.nii.gz, test-01.probabilities.nii.gz, test-02.nii.gz and 3 more$"),
     (lambda to: again(to, "test-02", truth_of("test-02"), Grid((40,) * 3, np.eye(4))),
-     "test-02: expected numbers on the grid of its scan: .*one grid, got"),
-    (lambda to: again(to, "test-02", truth_of("test-02")[:20], Grid((20, 40, 40), np.eye(4))), "test-02: .*one grid, got shapes"),
-    (lambda to: again(to, "test-02.probabilities", with_nan()), "test-02: expected numbers .*finite"),
-    (lambda to: again(to, "test-02.probabilities", with_nan()[:1] * 0), "test-02: .*expected 2 channels, got 1"),
+     "test-02.nii.gz: expected numbers on the grid of its scan: .*one grid, got"),
+    (lambda to: again(to, "test-02", truth_of("test-02")[:20], Grid((20, 40, 40), np.eye(4))), "test-02.nii.gz: .*one grid, got shapes"),
+    (lambda to: again(to, "test-02.probabilities", with_nan()), "test-02.probabilities.nii.gz: expected numbers .*finite"),
+    (lambda to: again(to, "test-02.probabilities", with_nan()[:1] * 0), "test-02.probabilities.nii.gz: .*expected 2 channels, got 1"),
     (lambda to: again(to, "test-02.probabilities", np.nan_to_num(with_nan()) * 3), "test-02: expected probabilities .*0 to 3"),
+    (lambda to: again(to, "test-02.probabilities", exchanged()),
+     "test-02: expected the probabilities of background first, then of plaque"),
     (lambda to: again(to, "test-02", patients("test")[1].scan.array), "test-02: expected an answer, got the scan itself in test-02.nii.gz"),
     (lambda to: again(to, "test-02.probabilities", scaled()), "test-02: expected an answer, got the scan itself"),
     (lambda to: again(to, "test-02", 2 * truth_of("test-02")), "test-02: expected labels 0 and 1, got 2"),
