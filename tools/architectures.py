@@ -18,7 +18,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from medlearn.nets import MapAttention, TransUNet, TransUNetSize, UNet, UNetPlusPlus, merge_heads, receptive_field, to_map
+from medlearn.nets import (MapAttention, TaskNet, TransUNet, TransUNetSize, UNet, UNetPlusPlus, merge_heads,
+                           receptive_field, to_map)
 from drawings import Arrow, Box
 
 LARGEST = 1024  # pixels a side of the image on which a reach is measured at most
@@ -72,7 +73,8 @@ class _Until(nn.Module):
         self.net, self.take = net, take
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.take(self.net, image)
+        answer = self.take(self.net, image)
+        return answer if answer.ndim > 2 else answer[..., None, None]      # of the whole image: one place
 
 
 def itself(net: nn.Module, image: Tensor) -> Tensor:
@@ -80,6 +82,21 @@ def itself(net: nn.Module, image: Tensor) -> Tensor:
 
 
 # The networks ----------------------------------------------------------------------------------------------------------
+
+def _tasks() -> Architecture:
+    depth, right, step = 3, 2.8, 0.2
+    parts = [Part("image", (0, -1), itself)]
+    parts += [Part(f"x_{i}", (step * i if i < depth else right / 2, i), after(f"down.{i}"), (f"down.{i}",))
+              for i in range(depth + 1)]
+    parts += [Part("diagnosis", (right, depth), after("diagnosis"), ("diagnosis",))]
+    parts += [Part(f"y_{i}", (right - step * i, i), after(f"up.{depth - 1 - i}"), (f"up.{depth - 1 - i}",))
+              for i in reversed(range(depth))]
+    parts += [Part(head, (right + at, -1), after(head), (head,)) for head, at in (("semantic", -1.6), ("centre", -0.5), ("offset", 0.6))]
+    road = ["image", *(f"x_{i}" for i in range(depth + 1)), *(f"y_{i}" for i in reversed(range(depth)))]
+    arrows = [Arrow(a, b) for a, b in pairwise(road)] + [Arrow(f"x_{i}", f"y_{i}", "skip") for i in range(depth)]
+    arrows += [Arrow(f"x_{depth}", "diagnosis"), *(Arrow("y_0", head) for head in ("semantic", "centre", "offset"))]
+    return Architecture(TaskNet, lambda: TaskNet(widths=(1,) * (depth + 1)), (1, 64, 64), tuple(parts), tuple(arrows))
+
 
 def _unet() -> Architecture:
     depth, right, step = 3, 3.3, 0.45
@@ -149,7 +166,7 @@ def _attention() -> Architecture:
     return Architecture(lambda: MapAttention(64, 4), lambda: MapAttention(2, 1), (64, 16, 16), parts, arrows)
 
 
-ARCHITECTURES = {"unet": _unet, "unetpp": _unetpp, "transunet": _transunet, "attention": _attention}
+ARCHITECTURES = {"tasks": _tasks, "unet": _unet, "unetpp": _unetpp, "transunet": _transunet, "attention": _attention}
 
 
 # What they say of themselves -------------------------------------------------------------------------------------------
@@ -172,7 +189,7 @@ def box(net: Architecture, whole: nn.Module, thin: nn.Module, part: Part) -> Box
     pairs = part.name == "weights"
     count = sum(p.numel() for owner in part.owns for p in whole.get_submodule(owner).parameters()) // part.share
     size = " × ".join(map(str, shape))
-    said = {"shape": f"{shape[0]} heads, {shape[1]:,} × {shape[2]:,} pairs" if pairs else f"{shape[0]:,} × {' × '.join(map(str, shape[1:]))}",
+    said = {"shape": f"{shape[0]} heads, {shape[1]:,} × {shape[2]:,} pairs" if pairs else " × ".join([f"{shape[0]:,}", *map(str, shape[1:])]),
             "weights": f"{count:,}" if count else "none of its own",
             "sees": "itself" if part.take is itself else reach(_Until(thin, part.take), net.image, pairs)}
     return Box(part.name, part.at, size, said)
