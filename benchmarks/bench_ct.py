@@ -1,9 +1,10 @@
 """CT of 8 images of 256 x 256, 180 and 360 views, beside scikit-image and beside a projector made of grid_sample.
 
-The images are the head of Shepp and Logan. scikit-image takes them one by one. The grid_sample projector turns the batch
-view by view and sums it. Both see only the circle within the square; medlearn sees the corners too. Both sides have to
-agree on the mass and the largest line integral of their sinograms, on the brain's attenuation, or on the gradient in
-it. Behind the table stand the set-up, building the matrix (bar: 4 s), and how far both are from the analytic sinogram.
+The images are the head of Shepp and Logan. scikit-image takes them one by one. The grid_sample projector turns the
+batch view by view and sums it. Both see only the circle within the square; medlearn sees the corners too. Both sides
+have to agree on the mass and the largest line integral of their sinograms, on the brain's attenuation, or on the
+gradient in it. Behind the table stand the set-up, building the matrix (bar: 4 s), and how far both are from the
+analytic sinogram.
 """
 import sys
 import time
@@ -146,7 +147,8 @@ def errors(views):
             moved = replace(phantom, centre_mm=phantom.centre_mm - middle)
             truth = moved.line_integrals(odd)[0, 0, :, first:first + SIZE]
             found.append(((theirs - truth).norm() / truth.norm()).item())
-        print(f"{name}: medlearn {ours:.3%}, scikit-image {found[0]:.3%} ({found[1]:.3%} about the middle of the image)")
+        print(f"{name}: medlearn {ours:.3%}, "
+              f"scikit-image {found[0]:.3%} ({found[1]:.3%} about the middle of the image)")
 
 
 def cases(setting: Setting):

@@ -1,4 +1,4 @@
-"""A volume of 256^3 voxels and 30 classes, answered in windows of 96^3 that overlap by half, beside MONAI's sliding window.
+"""A volume of 256^3 voxels and 30 classes, answered in windows of 96^3 that overlap by half, beside MONAI's.
 
 The network is one convolution, so that time and memory are those of the blending. Both sides use Gaussian weights and
 end with labels in uint8; they have to agree in the voxels of every class. In half precision the sums are rounded, and
@@ -30,7 +30,8 @@ def medlearn(size, patch, classes, half=False):
     net, image = network_and_image(size, classes)
     scan = Volume(image[0, 0].numpy(), Grid((size,) * 3, np.eye(4)))
     dtype = torch.float16 if half else torch.float32
-    return lambda: counts(predict_volume(net, scan, patch=patch, overlap=OVERLAP, dtype=dtype).labels.array, classes, half)
+    return lambda: counts(predict_volume(net, scan, patch=patch, overlap=OVERLAP, dtype=dtype).labels.array, classes,
+                          half)
 
 
 def monai(size, patch, classes, half=False):

@@ -1,8 +1,8 @@
 """A CT of 256 x 256 x 100 voxels in thick slices on a grid of 1 mm, beside SimpleITK and TorchIO.
 
 Once its axes are those of the new grid, and once it lies oblique to it. Every side interpolates linearly onto the same
-grid, from an array in float32 to one. The image is a ramp in mm, on which all are exact: each has to be within 0.01 mm of
-it well inside the scan.
+grid, from an array in float32 to one. The image is a ramp in mm, on which all are exact: each has to be within 0.01 mm
+of it well inside the scan.
 """
 import numpy as np
 from harness import Case, Setting, Side, main

@@ -1,9 +1,10 @@
 """U-Nets beside MONAI's: inference, and forward with backward; 2D is 4 images of 256 x 256, 3D 2 volumes of 96^3.
 
 One channel in, 4 classes out, five levels of the same widths: 32 to 512 in 2D, 16 to 256 in 3D. Every network has batch
-norm, ReLU in place, no biases and channels last, in which MONAI's too are fastest on a CPU. MONAI's UNet halves the image
-in its first convolution and so does a fraction of the arithmetic; it gets four times the images in 2D and nine times in
-3D, which makes it about equal, and no bar for memory. Ours is folded for inference, its batch norms inside the kernels.
+norm, ReLU in place, no biases and channels last, in which MONAI's too are fastest on a CPU. MONAI's UNet halves the
+image in its first convolution and so does a fraction of the arithmetic; it gets four times the images in 2D and nine
+times in 3D, which makes it about equal, and no bar for memory. Ours is folded for inference, its batch norms inside the
+kernels.
 bfloat16 is `medlearn.autocast`; its bars, beside the fastest of MONAI's full-size networks in float32, are those of a
 processor with AMX; then it is measured beside MONAI's in bfloat16 as well.
 The networks are different ones and answer differently: here only time and memory are compared.

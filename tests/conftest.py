@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-# the same examples on every machine; `HYPOTHESIS_PROFILE=fresh` looks for new ones, and what it finds becomes an @example
+# the same examples on every machine; `HYPOTHESIS_PROFILE=fresh` looks for new ones: what it finds becomes an @example
 settings.register_profile("stable", derandomize=True)
 settings.register_profile("fresh", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stable"))

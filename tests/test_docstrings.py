@@ -35,6 +35,7 @@ def test_says_every_parameter(name, value):
         doors += [method for method in methods(value) if method.__name__ != "__init__"]
     else:
         text, doors = said(value), [value]
-    names = {p for door in doors for p in inspect.signature(inspect.unwrap(door)).parameters} - {"self", "cls", "args", "kwargs"}
+    names = {p for door in doors for p in inspect.signature(inspect.unwrap(door)).parameters}
+    names -= {"self", "cls", "args", "kwargs"}
     missing = sorted(p for p in names if not re.search(rf"\b{p}\b", with_twins(text)))
     assert not missing, f"{name} never says `{'`, `'.join(missing)}`"

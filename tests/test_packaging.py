@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
-needs_git = pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="no git checkout here")
+needs_git = pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(),
+                               reason="no git checkout here")
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 
 
@@ -119,7 +120,8 @@ def test_conda_installs_what_the_makefile_installs():
     pip = next(one["pip"] for one in conda["dependencies"] if isinstance(one, dict))
     assert pip[0] == "-c constraints.txt"
     extras = set(re.fullmatch(r"-e \.\[(.+)\]", pip[1])[1].split(","))
-    by_make = set(re.search(r"pip install -c constraints\.txt -e '\.\[(.+)\]'", (ROOT / "Makefile").read_text(encoding="utf-8"))[1].split(","))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    by_make = set(re.search(r"pip install -c constraints\.txt -e '\.\[(.+)\]'", makefile)[1].split(","))
     assert extras == by_make == set(EXTRAS) - {"ray"}        # large, and does not start on a busy machine
     python = next(one.removeprefix("python").strip() for one in names if one.startswith("python"))
     assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
@@ -148,21 +150,24 @@ def test_colabs_own_versions_are_within_the_bounds():
     for one in [*RUNTIME, *(one for one in EXTRAS["book"] if one.name == "ipywidgets")]:
         if (version := colab.get(canonical(one.name))) is not None:
             assert one.specifier.contains(version), f"{one}: Colab has {version}"
-    assert {canonical(one.name) for one in RUNTIME} - set(colab) == {"connected-components-3d", "jaxtyping"}  # all that is added
+    added = {canonical(one.name) for one in RUNTIME} - set(colab)
+    assert added == {"connected-components-3d", "jaxtyping"}
 
 
 def test_what_is_added_in_colab_changes_nothing_there(tmp_path):
-    """pip's own word: all requirements but PyTorch, whose wheel is too large to ask about, fit beside Colab's versions."""
+    """pip's own word: all requirements fit beside Colab's versions, but for PyTorch, too large a wheel to ask about."""
     report = tmp_path / "report.json"
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--report", str(report), "--quiet",
-         "--python-version", "3.13", "--only-binary=:all:", "--target", str(tmp_path / "nowhere"), "--retries", "0", "--timeout", "5",
+         "--python-version", "3.13", "--only-binary=:all:", "--target", str(tmp_path / "nowhere"), "--retries", "0",
+         "--timeout", "5",
          "-c", str(ROOT / "tests/colab-constraints.txt"), *(str(one) for one in RUNTIME if one.name != "torch")],
         capture_output=True, text=True)
     if done.returncode and "conflict" not in done.stderr.lower():
         pytest.skip("no package index can be reached from here")
     assert done.returncode == 0, done.stderr
-    chosen = {canonical(one["metadata"]["name"]): one["metadata"]["version"] for one in json.loads(report.read_text())["install"]}
+    chosen = {canonical(one["metadata"]["name"]): one["metadata"]["version"]
+              for one in json.loads(report.read_text())["install"]}
     colab = pins("tests/colab-constraints.txt")
     assert {name: version for name, version in chosen.items() if name in colab and version != colab[name]} == {}
 
@@ -171,13 +176,17 @@ def test_what_is_added_in_colab_changes_nothing_there(tmp_path):
 
 @needs_git
 def test_git_ignores_what_is_made_and_nothing_that_is_written():
-    made = [".venv/bin/python", "_build/html/index.html", "build/lib/x.py", "dist/x.whl", "medlearn.egg-info/PKG-INFO", "book/_static/vendor/mathjax/a.js",
+    made = [".venv/bin/python", "_build/html/index.html", "build/lib/x.py", "dist/x.whl", "medlearn.egg-info/PKG-INFO",
+            "book/_static/vendor/mathjax/a.js",
             "tools/__pycache__/a.pyc", "book/.ipynb_checkpoints/a.ipynb", ".pytest_cache/x", ".hypothesis/x"]
-    written = ["book/principles/01_tasks.md", "book/principles/01_tasks.ipynb", "book/_static/book.css", "medlearn/data/mni152/t1.nii.gz", "tools/build.py",
+    written = ["book/principles/01_tasks.md", "book/principles/01_tasks.ipynb", "book/_static/book.css",
+               "medlearn/data/mni152/t1.nii.gz", "tools/build.py",
                "tests/tools/test_build.py", "benchmarks/RESULTS.md", "book/recorded/x.json", "constraints.txt"]
-    asked = subprocess.run(["git", "check-ignore", "--no-index", *made, *written], cwd=ROOT, capture_output=True, text=True)
+    asked = subprocess.run(["git", "check-ignore", "--no-index", *made, *written], cwd=ROOT, capture_output=True,
+                           text=True)
     assert asked.stdout.split() == made
-    assert subprocess.run(["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout == ""
+    assert subprocess.run(["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True,
+                          text=True).stdout == ""
 
 
 def make(tmp_path: Path, **programs: str) -> str:
@@ -189,8 +198,8 @@ def make(tmp_path: Path, **programs: str) -> str:
     for name, script in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
-    done = subprocess.run([shutil.which("make"), f"VENV={tmp_path / 'venv'}", "vendor"], cwd=ROOT, capture_output=True, text=True,
-                          env={"PATH": str(folder), "HOME": str(tmp_path)})
+    done = subprocess.run([shutil.which("make"), f"VENV={tmp_path / 'venv'}", "vendor"], cwd=ROOT, capture_output=True,
+                          text=True, env={"PATH": str(folder), "HOME": str(tmp_path)})
     assert done.returncode != 0 and not (tmp_path / "venv/.installed").exists()
     return done.stdout
 
@@ -203,7 +212,8 @@ def test_make_names_a_missing_git(tmp_path):
 @needs_make
 def test_make_names_a_missing_python(tmp_path):
     said = make(tmp_path, git="exit 0", python3="echo no such version >&2; exit 127")
-    assert "No Python 3.11, 3.12 or 3.13 that runs was found" in said and "sudo apt install python3 python3-venv" in said
+    assert "No Python 3.11, 3.12 or 3.13 that runs was found" in said
+    assert "sudo apt install python3 python3-venv" in said
 
 
 @needs_make
@@ -215,6 +225,8 @@ def test_make_names_the_package_that_makes_environments(tmp_path):
 
 @needs_make
 def test_make_help_lists_what_can_be_said():
-    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}).stdout
-    assert re.findall(r"make (\w+)", said) == ["help", "book", "test", "fresh", "notebooks", "questions", "nbgrader", "study", "lab",
-                                              "serve", "pdf", "slides", "gpu", "bench", "lint", "colab", "dist", "clean"]
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True,
+                          env={"PATH": os.environ["PATH"]}).stdout
+    assert re.findall(r"make (\w+)", said) == ["help", "book", "test", "fresh", "notebooks", "questions", "nbgrader",
+                                               "study", "lab", "serve", "pdf", "slides", "gpu", "bench", "lint",
+                                               "colab", "dist", "clean"]

@@ -18,7 +18,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from medlearn.nets import MapAttention, TransUNet, TransUNetSize, UNet, UNetPlusPlus, merge_heads, receptive_field, to_map
+from medlearn.nets import (MapAttention, TaskNet, TransUNet, TransUNetSize, UNet, UNetPlusPlus, merge_heads,
+                           receptive_field, to_map)
 from drawings import Arrow, Box
 
 LARGEST = 1024  # pixels a side of the image on which a reach is measured at most
@@ -72,14 +73,31 @@ class _Until(nn.Module):
         self.net, self.take = net, take
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.take(self.net, image)
+        answer = self.take(self.net, image)
+        return answer if answer.ndim > 2 else answer[..., None, None]      # of the whole image: one place
 
 
 def itself(net: nn.Module, image: Tensor) -> Tensor:
     return image
 
 
-# The networks ----------------------------------------------------------------------------------------------------------
+# The networks --------------------------------------------------------------------------------------------------------
+
+def _tasks() -> Architecture:
+    depth, right, step = 3, 2.8, 0.2
+    parts = [Part("image", (0, -1), itself)]
+    parts += [Part(f"x_{i}", (step * i if i < depth else right / 2, i), after(f"down.{i}"), (f"down.{i}",))
+              for i in range(depth + 1)]
+    parts += [Part("diagnosis", (right, depth), after("diagnosis"), ("diagnosis",))]
+    parts += [Part(f"y_{i}", (right - step * i, i), after(f"up.{depth - 1 - i}"), (f"up.{depth - 1 - i}",))
+              for i in reversed(range(depth))]
+    parts += [Part(head, (right + at, -1), after(head), (head,))
+              for head, at in (("semantic", -1.6), ("centre", -0.5), ("offset", 0.6))]
+    road = ["image", *(f"x_{i}" for i in range(depth + 1)), *(f"y_{i}" for i in reversed(range(depth)))]
+    arrows = [Arrow(a, b) for a, b in pairwise(road)] + [Arrow(f"x_{i}", f"y_{i}", "skip") for i in range(depth)]
+    arrows += [Arrow(f"x_{depth}", "diagnosis"), *(Arrow("y_0", head) for head in ("semantic", "centre", "offset"))]
+    return Architecture(TaskNet, lambda: TaskNet(widths=(1,) * (depth + 1)), (1, 64, 64), tuple(parts), tuple(arrows))
+
 
 def _unet() -> Architecture:
     depth, right, step = 3, 3.3, 0.45
@@ -88,11 +106,13 @@ def _unet() -> Architecture:
 
     parts = [Part("image", (0, -1), itself)]
     parts += [Part(f"x_{i}", (at(i), i), after(f"down.{i}"), (f"down.{i}",)) for i in range(depth + 1)]
-    parts += [Part(f"y_{i}", (right - at(i), i), after(f"up.{i}"), (f"up.{i}", f"narrow.{i}")) for i in reversed(range(depth))]
+    parts += [Part(f"y_{i}", (right - at(i), i), after(f"up.{i}"), (f"up.{i}", f"narrow.{i}"))
+              for i in reversed(range(depth))]
     parts += [Part("logits", (right, -1), after("heads.0"), ("heads.0",))]
     road = ["image", *(f"x_{i}" for i in range(depth + 1)), *(f"y_{i}" for i in reversed(range(depth))), "logits"]
     arrows = [Arrow(a, b) for a, b in pairwise(road)] + [Arrow(f"x_{i}", f"y_{i}", "skip") for i in range(depth)]
-    return Architecture(lambda: UNet(1, 4), lambda: UNet(1, 1, widths=(1,) * 4), (1, 128, 128), tuple(parts), tuple(arrows))
+    return Architecture(lambda: UNet(1, 4), lambda: UNet(1, 1, widths=(1,) * 4), (1, 128, 128), tuple(parts),
+                        tuple(arrows))
 
 
 def _unetpp() -> Architecture:
@@ -112,15 +132,18 @@ def _unetpp() -> Architecture:
 def _transunet() -> Architecture:
     units = TransUNetSize().units
     thin = TransUNetSize(width=4, units=units, groups=2, channels=4, heads=1, depth=1, hidden=4, decoder=(4,) * 5)
-    parts = [Part("image", (0, 0), itself), Part("root", (0.2, 1), after("cnn.gn_root"), ("cnn.conv_root", "cnn.gn_root"))]
-    parts += [Part(f"stage {s + 1}", (0.4 + 0.2 * s if s < 2 else 0, 2 + s), after(f"cnn.stages.{s}.{count - 1}"), (f"cnn.stages.{s}",))
+    parts = [Part("image", (0, 0), itself),
+             Part("root", (0.2, 1), after("cnn.gn_root"), ("cnn.conv_root", "cnn.gn_root"))]
+    parts += [Part(f"stage {s + 1}", (0.4 + 0.2 * s if s < 2 else 0, 2 + s), after(f"cnn.stages.{s}.{count - 1}"),
+                   (f"cnn.stages.{s}",))
               for s, count in enumerate(units)]
     parts += [Part("tokens", (1.1, 4), after("embedding"), ("embedding",)),
               Part("transformer", (2.2, 4), after("transformer"), ("transformer",)),
               Part("narrow", (3.3, 4), after("narrow"), ("narrow",))]
     parts += [Part(f"up {4 - i}", (3.3 - 0.2 * i, i), after(f"up.{i}"), (f"up.{i}",)) for i in (3, 2, 1, 0)]
     parts += [Part("logits", (2.2, 0), after("head"), ("head",))]
-    road = ["image", "root", "stage 1", "stage 2", "stage 3", "tokens", "transformer", "narrow", "up 1", "up 2", "up 3", "up 4", "logits"]
+    road = ["image", "root", "stage 1", "stage 2", "stage 3", "tokens", "transformer", "narrow", "up 1", "up 2", "up 3",
+            "up 4", "logits"]
     arrows = [Arrow(a, b) for a, b in pairwise(road)]
     arrows += [Arrow(a, b, "skip") for a, b in (("stage 2", "up 1"), ("stage 1", "up 2"), ("root", "up 3"))]
     return Architecture(lambda: TransUNet(3, 9), lambda: TransUNet(3, 1, image_size=64, size=thin), (3, 224, 224),
@@ -143,16 +166,18 @@ def _attention() -> Architecture:
 
     parts = (Part("map", (1.1, 0), itself),
              *(Part(name, (1.1 * k, 1), one(k), ("qkv",), 3) for k, name in enumerate("QKV")),
-             Part("weights", (0.55, 2), weights), Part("averages", (1.1, 3), averages), Part("answer", (1.1, 4), after(""), ("out",)))
-    arrows = tuple(Arrow(a, b) for a, b in (("map", "Q"), ("map", "K"), ("map", "V"), ("Q", "weights"), ("K", "weights"),
-                                            ("weights", "averages"), ("V", "averages"), ("averages", "answer")))
+             Part("weights", (0.55, 2), weights), Part("averages", (1.1, 3), averages),
+             Part("answer", (1.1, 4), after(""), ("out",)))
+    arrows = tuple(Arrow(a, b)
+                   for a, b in (("map", "Q"), ("map", "K"), ("map", "V"), ("Q", "weights"), ("K", "weights"),
+                                ("weights", "averages"), ("V", "averages"), ("averages", "answer")))
     return Architecture(lambda: MapAttention(64, 4), lambda: MapAttention(2, 1), (64, 16, 16), parts, arrows)
 
 
-ARCHITECTURES = {"unet": _unet, "unetpp": _unetpp, "transunet": _transunet, "attention": _attention}
+ARCHITECTURES = {"tasks": _tasks, "unet": _unet, "unetpp": _unetpp, "transunet": _transunet, "attention": _attention}
 
 
-# What they say of themselves -------------------------------------------------------------------------------------------
+# What they say of themselves -----------------------------------------------------------------------------------------
 
 @cache
 def drawn(name: str) -> tuple[tuple[Box, ...], tuple[Arrow, ...]]:
@@ -172,7 +197,8 @@ def box(net: Architecture, whole: nn.Module, thin: nn.Module, part: Part) -> Box
     pairs = part.name == "weights"
     count = sum(p.numel() for owner in part.owns for p in whole.get_submodule(owner).parameters()) // part.share
     size = " × ".join(map(str, shape))
-    said = {"shape": f"{shape[0]} heads, {shape[1]:,} × {shape[2]:,} pairs" if pairs else f"{shape[0]:,} × {' × '.join(map(str, shape[1:]))}",
+    said = {"shape": f"{shape[0]} heads, {shape[1]:,} × {shape[2]:,} pairs" if pairs
+            else " × ".join([f"{shape[0]:,}", *map(str, shape[1:])]),
             "weights": f"{count:,}" if count else "none of its own",
             "sees": "itself" if part.take is itself else reach(_Until(thin, part.take), net.image, pairs)}
     return Box(part.name, part.at, size, said)

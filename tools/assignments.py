@@ -34,7 +34,8 @@ assert report.passed == report.total, f"{{report.passed}} of {{report.total}} ca
 def assignment(chapter: Path, points: dict[str, int]) -> NotebookNode:
     """A chapter's notebook with nbgrader's metadata; a check is worth as many `points` as are given for its id."""
     notebook = nbformat.read(path_of(chapter), as_version=4)
-    written = {stub(cell.source): cell.source for cell in cells(chapter) if cell.kind == "code" and SOLUTION in cell.tags}
+    written = {stub(cell.source): cell.source
+               for cell in cells(chapter) if cell.kind == "code" and SOLUTION in cell.tags}
     made: list[NotebookNode] = []
     for cell in notebook.cells:
         ids = check_ids(cell.source) if cell.cell_type == "code" and "check(" in cell.source else []
@@ -45,7 +46,8 @@ def assignment(chapter: Path, points: dict[str, int]) -> NotebookNode:
         answer, tests = apart(solution or cell.source)
         cell.source = marked(answer) if solution else answer
         cell.outputs, cell.execution_count = [], None
-        if solution:        # nbgrader would empty a starter that has no marks; as a plain cell it stays, the student's to change
+        # nbgrader would empty a starter that has no marks; as a plain cell it stays, the student's to change
+        if solution:
             cell.metadata["nbgrader"] = _metadata(f"answer-{_plain(ids[0])}", solution=True)
         made.append(cell)
         for id, named in tests:
@@ -69,7 +71,7 @@ def apart(source: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def marked(source: str) -> str:
-    """A solution whose bodies stand between nbgrader's marks: signatures and docstrings stay, as in the book's stubs."""
+    """A solution whose bodies stand between nbgrader's marks: signatures and docstrings stay, as in stubs."""
     lines, bodies = source.splitlines(), []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -146,8 +146,8 @@ class Repository:
 def repository(root: Path = ROOT) -> Repository:
     r"""Where this clone belongs.
 
-    The first that is known: MEDLEARN_REPO_URL, GITHUB_REPOSITORY (set by GitHub's runners), git's origin where that is on
-    GitHub, and _config.yml. MEDLEARN_REPO_BRANCH and MEDLEARN_BOOK_URL overrule the rest.
+    The first that is known: MEDLEARN_REPO_URL, GITHUB_REPOSITORY (set by GitHub's runners), git's origin where that is
+    on GitHub, and _config.yml. MEDLEARN_REPO_BRANCH and MEDLEARN_BOOK_URL overrule the rest.
     Errors: ValueError for an address off GitHub when MEDLEARN_BOOK_URL does not say where its pages are.
     """
     told = home(root)

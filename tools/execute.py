@@ -49,10 +49,11 @@ class Run:
 
 
 def digest(root: Path = ROOT) -> str:
-    """Twelve characters that change with anything but the chapter's own code: the package, recordings, versions, scale."""
+    """Twelve characters that change with all but the chapter's own code: the package, recordings, versions, scale."""
     h = hashlib.sha256()
     for path in sorted([*root.glob("medlearn/**/*"), *root.glob("book/recorded/**/*")]):
-        if path.is_file() and not {"__pycache__", "studies"} & set(path.parts):  # studies are read by pages, not by cells
+        # studies are read by pages, not by cells
+        if path.is_file() and not {"__pycache__", "studies"} & set(path.parts):
             h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     for name in VERSIONS:
         h.update(f"{name}=={metadata.version(name)}\n".encode())
@@ -93,7 +94,8 @@ def describe(error: Exception, chapter: Path, index: int, root: Path) -> str:
     """Which cell of which file failed, and how."""
     every = cells(chapter)
     number = sum(cell.kind == "code" for cell in every[:index + 1])
-    what = {CellTimeoutError: f"no answer within {CELL_TIMEOUT_S} s", DeadKernelError: "its kernel died (out of memory?)"}
+    what = {CellTimeoutError: f"no answer within {CELL_TIMEOUT_S} s",
+            DeadKernelError: "its kernel died (out of memory?)"}
     said = what.get(type(error)) or f"{error.ename}: {error.evalue}"
     source = "\n".join("    " + line for line in every[index].source.splitlines())
     return f"{chapter.relative_to(root)}:{every[index].line}: code cell {number} failed\n{source}\n  {said}"
@@ -110,7 +112,8 @@ def unheld(root: Path = ROOT) -> list[str]:
     found = []
     for chapter in chapters(root):
         with suppress(LookupError):
-            printed = "".join(output.get("text", "") for cell in executed(chapter, root).cells for output in cell.get("outputs", ()))
+            printed = "".join(output.get("text", "") for cell in executed(chapter, root).cells
+                              for output in cell.get("outputs", ()))
             found += [f"{chapter.relative_to(root).as_posix()}: {line}" for line in UNHELD.findall(printed)]
     return found
 

@@ -1,8 +1,9 @@
 """Which code of a chapter stands open on its page, and which is folded under a button that says what it is.
 
-Open stays what carries an idea. A tag decides: `setup`, `plot`, `repeat` and `condition` fold a cell, `open` keeps it open.
-Without one, two kinds fold by themselves, where nothing but machinery is lost from view: cells of imports and settings,
-and cells that draw a picture, say nothing else, and leave nothing that a later cell uses. Notebooks hide nothing.
+Open stays what carries an idea. A tag decides: `setup`, `plot`, `repeat` and `condition` fold a cell, `open` keeps it
+open. Without one, two kinds fold by themselves, where nothing but machinery is lost from view: cells of imports and
+settings, and cells that draw a picture, say nothing else, and leave nothing that a later cell uses. Notebooks hide
+nothing.
 """
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from chapters import Cell
 from exercises import SOLUTION, used_names
 
-NAMES = {"setup": "Set-up", "plot": "The code of this figure", "repeat": "The same again", "condition": "What was checked"}
+NAMES = {"setup": "Set-up", "plot": "The code of this figure", "repeat": "The same again",
+         "condition": "What was checked"}
 OPEN = "open"  # the tag of a cell that stays open
 FOLD_TAGS = (*NAMES, OPEN)
 SETTINGS = {"viz.use_style", "use_style", "medlearn.device", "torch.manual_seed", "plt.close"}

@@ -31,8 +31,9 @@ def problems(chapter: Path, book: References) -> list[str]:
     for cell in every:
         if cell.kind != "code":
             found += [f"{where}:{line}: {text}" for line, text in _untranslatable(cell, translator)]
-            found += [f"{where}:{line}: {number} in prose: quote it from the study, {{study}}`name`, or mark it {{exact}}`{number}` "
-                      "where no run can change it" for line, number in measured(cell.source, cell.line)]
+            found += [f"{where}:{line}: {number} in prose: quote it from the study, {{study}}`name`, "
+                      f"or mark it {{exact}}`{number}` where no run can change it"
+                      for line, number in measured(cell.source, cell.line)]
             continue
         number += 1
         if error := _no_python(cell):
@@ -43,8 +44,9 @@ def problems(chapter: Path, book: References) -> list[str]:
         before = behind(cell.source, before)
     if sound:
         code = [cell for cell in every if cell.kind == "code"]
-        found += [f"{where}:{code[user - 1].line}: code cell {user}: takes {name} from the solution in code cell {solution} "
-                  f"(line {code[solution - 1].line}), which a student may not have solved"
+        found += [f"{where}:{code[user - 1].line}: code cell {user}: "
+                  f"takes {name} from the solution in code cell {solution} (line {code[solution - 1].line}), "
+                  "which a student may not have solved"
                   for user, solution, name in leaning(every)]
     return found
 
@@ -86,8 +88,8 @@ def _code(cell: Cell, before: Place) -> Iterator[tuple[int, str]]:
         if len(line) > COLUMNS:
             yield number, f"{len(line)} columns of code, expected at most {COLUMNS}: a page would cut it off"
     if cell.source.rstrip().endswith(";") and UNCHECKED not in cell.tags:  # nbval's runs leave IPython no last input
-        yield cell.source.rstrip().count("\n") + 1, ("ends with a semicolon, which hides nothing when the notebook is tested: "
-                                                    "write `_ = ...`")
+        yield cell.source.rstrip().count("\n") + 1, ("ends with a semicolon, which hides nothing "
+                                                     "when the notebook is tested: write `_ = ...`")
     if SOLUTION not in cell.tags:
         return
     if not checks(cell.source):

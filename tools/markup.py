@@ -13,8 +13,8 @@ from docutils.nodes import make_id
 from myst import Code, Directive, MarkupError, Prose, blocks
 from references import Place, References
 
-TITLES = {"note": "Note", "tip": "Tip", "hint": "Hint", "important": "Important", "warning": "Warning", "caution": "Caution",
-          "attention": "Attention", "danger": "Danger", "error": "Error", "seealso": "See also"}
+TITLES = {"note": "Note", "tip": "Tip", "hint": "Hint", "important": "Important", "warning": "Warning",
+          "caution": "Caution", "attention": "Attention", "danger": "Danger", "error": "Error", "seealso": "See also"}
 API_ROLES = {"func", "class", "meth", "mod", "attr", "data", "exc", "obj"}
 
 # in this order: what is matched first hides what it contains from those after it
@@ -65,12 +65,15 @@ class Translator:
                 return self._predict(it)
             case "live":
                 to = self.book.link(Place(self.page, make_id(it.label or f"live-{it.argument}"), "in the book"))
-                return self._aside(it, "A figure to play with", "\n\n".join(filter(None, [self._body(it), f"It computes {to}."])))
+                return self._aside(it, "A figure to play with",
+                                   "\n\n".join(filter(None, [self._body(it), f"It computes {to}."])))
             case "architecture":
                 to = self.book.link(Place(self.page, make_id(it.label or f"architecture-{it.argument}"), "in the book"))
-                return self._aside(it, "A network, drawn", "\n\n".join(filter(None, [self._body(it), f"It is drawn {to}."])))
+                return self._aside(it, "A network, drawn",
+                                   "\n\n".join(filter(None, [self._body(it), f"It is drawn {to}."])))
             case "chain":
-                steps = re.sub(r"^- \S+ \| ([^|]+?) \| (.+)$", r"1. **\1.** \2", it.body, flags=re.MULTILINE)
+                rows = it.body.replace("\n\n- ", "\n\nBeside it:\n\n- ")
+                steps = re.sub(r"^- \S+ \| ([^|]+?) \| (.+)$", r"1. **\1.** \2", rows, flags=re.MULTILINE)
                 return self._aside(it, "Step by step", self.translate(steps, it.body_line))
             case "dropdown":
                 return _folded(self._argument(it), self._body(it))
@@ -78,7 +81,8 @@ class Translator:
                 title = f"{self._numbered(it)}. {self._argument(it)}".removesuffix(". ")
                 return f"**{title}**\n\n{self._body(it)}"
             case "solution":
-                return _folded(f"Solution of {self._look_up(it.line, self.book.label, it.argument).title}", self._body(it))
+                return _folded(f"Solution of {self._look_up(it.line, self.book.label, it.argument).title}",
+                               self._body(it))
             case "figure":
                 caption = self._body(it)
                 return self._picture(it) + (f"\n\n*{caption}*" if caption else "")
@@ -108,7 +112,8 @@ class Translator:
     def _aside(self, it: Directive, title: str, body: str) -> str:
         if "dropdown" in it.classes:
             return _folded(title, body)
-        body = re.sub(r"\$\$.+?\$\$", lambda m: " ".join(m[0].split()), body, flags=re.DOTALL)  # no `>` within a formula
+        # no `>` within a formula
+        body = re.sub(r"\$\$.+?\$\$", lambda m: " ".join(m[0].split()), body, flags=re.DOTALL)
         return "\n".join(f"> {line}".rstrip() for line in f"**{title}**\n\n{body}".split("\n"))
 
     def _numbered(self, it: Directive) -> str:

@@ -1,7 +1,7 @@
 """Write the notebook beside each chapter: plain Markdown, stubs in place of solutions, text outputs of the last run.
 
     python tools/notebooks.py                writes those that have changed
-    python tools/notebooks.py --check        writes nothing; exit status 1, with file and cell, for what is stale or wrong
+    python tools/notebooks.py --check        writes nothing; exit status 1, with file and cell, for stale or wrong ones
     python tools/notebooks.py --solved DIR   writes the solved notebooks into DIR
 
 The chapter is the only source. Its code must have been run as it is now: `make notebooks` sees to that.
@@ -168,7 +168,8 @@ def strays(root: Path = ROOT) -> list[str]:
     """Notebooks in the book that no chapter makes."""
     made = {path_of(chapter) for chapter in chapters(root)}
     there = (path for path in sorted(root.glob("book/**/*.ipynb")) if ".ipynb_checkpoints" not in path.parts)
-    return [f"{path.relative_to(root).as_posix()}: no chapter makes this notebook" for path in there if path not in made]
+    return [f"{path.relative_to(root).as_posix()}: no chapter makes this notebook"
+            for path in there if path not in made]
 
 
 def wrong(root: Path = ROOT) -> list[str]:

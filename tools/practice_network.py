@@ -51,10 +51,12 @@ def main() -> int:
     patient, height, images, masks = zip(*kept)
     with torch.no_grad():
         p = torch.cat([net(part).softmax(1)[:, 1] for part in torch.stack(images).split(64)])
-    np.savez_compressed(KEPT, learnt=np.array(scans, np.uint8), patient=np.array(patient, np.uint8), height=np.array(height, np.uint8),
+    np.savez_compressed(KEPT, learnt=np.array(scans, np.uint8), patient=np.array(patient, np.uint8),
+                        height=np.array(height, np.uint8),
                         probability=(LEVELS * p.sqrt()).round().to(torch.uint8).numpy(),
                         mask=np.packbits(torch.stack(masks).numpy(), axis=-1))
-    print(f"{len(kept)} scans of {PATIENTS} patients, learnt from {len(learnt)}: {Path(KEPT).stat().st_size // 1000} kB")
+    print(f"{len(kept)} scans of {PATIENTS} patients, learnt from {len(learnt)}: "
+          f"{Path(KEPT).stat().st_size // 1000} kB")
     return 0
 
 

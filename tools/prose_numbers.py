@@ -1,7 +1,7 @@
 """Numbers in prose that look measured: decimals, percentages, `7 of 9`. A run's numbers differ from machine to machine.
 
-A number may stand in prose when it is quoted from a study ({study}`name`), exact or set by us ({exact}`0.1 %`), in a formula or code,
-or published, beside its citation in the same sentence.
+A number may stand in prose when it is quoted from a study ({study}`name`), exact or set by us ({exact}`0.1 %`), in a
+formula or code, or published, beside its citation in the same sentence.
 """
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from myst import Directive, Prose, blocks
 
 MEASURED = re.compile(r"(?<![\w.,/-])(?:\d+(?:\.\d+)? ?%|\d+\.\d+(?![\w.]*\d)|\d+ of (?:the )?\d+\b)")
-_HIDDEN = re.compile(r"\$\$.+?\$\$|\$[^$\n]+(?:\n[^$\n]+)?\$|\{[\w:]+\}`[^`]+`|`[^`]+`|\]\([^)]*\)|^\([^)]*\)=|^%.*$", re.DOTALL | re.MULTILINE)
+_HIDDEN = re.compile(r"\$\$.+?\$\$|\$[^$\n]+(?:\n[^$\n]+)?\$|\{[\w:]+\}`[^`]+`|`[^`]+`|\]\([^)]*\)|^\([^)]*\)=|^%.*$",
+                     re.DOTALL | re.MULTILINE)
 _SENTENCE = re.compile(r".+?(?:[.?!:](?=[\s)*\"])|\n\s*\n|\Z)", re.DOTALL)
 UNREAD = {"math", "code", "code-block", "figure", "image"}
 

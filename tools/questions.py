@@ -1,4 +1,4 @@
-"""Gather the book's questions for a teacher: one file of questions, and apart from it one of answers, by the same numbers.
+"""Gather the book's questions for a teacher: one file of questions, and apart from it one of answers, by their numbers.
 
     python tools/questions.py DIR      writes DIR/questions.md and DIR/answers.md
 
@@ -43,7 +43,8 @@ def bank(root: Path = ROOT) -> list[Question]:
     """All questions of the book, in reading order."""
     found: list[Question] = []
     for chapter in chapters(root):
-        cells = [cell.source for cell in nbformat.read(path_of(chapter), as_version=4).cells if cell.cell_type == "markdown"]
+        cells = [cell.source for cell in nbformat.read(path_of(chapter), as_version=4).cells
+                 if cell.cell_type == "markdown"]
         text = "\n\n".join(cells)
         title = re.search(r"(?m)^# (.+)$", text)
         found += questions(text, title[1] if title else chapter.stem)

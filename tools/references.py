@@ -32,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True)
 class References:
-    """All that can be referred to in the book at `root`. A look-up that fails raises LookupError, which says what is missing."""
+    """All that can be referred to in the book at `root`. A look-up that fails raises LookupError: what is missing."""
     root: Path
     repository: Repository
 

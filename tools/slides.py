@@ -36,7 +36,8 @@ PAGE = """<!doctype html>
 <script src="assets/reveal.js"></script>
 <script>
 // formulas first: a slide that is not shown yet has no width to set them in
-MathJax.startup.promise.then(() => Reveal.initialize({{hash: true, slideNumber: "c/t", transition: "none", center: false, pdfSeparateFragments: false}}));
+MathJax.startup.promise.then(() => Reveal.initialize({{
+  hash: true, slideNumber: "c/t", transition: "none", center: false, pdfSeparateFragments: false}}));
 </script>
 </body></html>
 """
@@ -57,7 +58,8 @@ def slides(page: str, question: str) -> Iterator[str]:
 
 def _within_another(found: Tag) -> bool:
     """Whether it stands on the slide of what holds it, or in a fold, whose reader has chosen to look."""
-    return any(above.name in ("figure", "details") or {"predict", "tag_slide"} & set(above.get("class", ())) for above in found.parents
+    return any(above.name in ("figure", "details") or {"predict", "tag_slide"} & set(above.get("class", ()))
+               for above in found.parents
                if isinstance(above, Tag) and above.name != "[document]")
 
 
@@ -118,7 +120,8 @@ def write(site: Path, chosen: list[Path], into: Path, root: Path = ROOT) -> list
         titles.append(title)
     links = "".join(f'<li><a href="{name}">{escape(title)}</a></li>' for name, title in zip(written, titles))
     (into / "index.html").write_text('<!doctype html><html lang="en"><meta charset="utf-8"><title>Slides</title>'
-                                     f'<link rel="stylesheet" href="assets/slides.css"><h1>Slides</h1><ul>{links}</ul></html>\n',
+                                     '<link rel="stylesheet" href="assets/slides.css">'
+                                     f"<h1>Slides</h1><ul>{links}</ul></html>\n",
                                      encoding="utf-8")
     return written
 
@@ -128,7 +131,8 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     every = [chapter for chapter in chapters(root) if not is_solution(chapter)]
     chosen = [chapter for chapter in every if not arguments or chapter.stem.startswith(tuple(arguments))]
     if not chosen:
-        print(f"No chapter begins with {' or '.join(arguments)}; there are {', '.join(c.stem for c in every)}", file=sys.stderr)
+        print(f"No chapter begins with {' or '.join(arguments)}; there are {', '.join(c.stem for c in every)}",
+              file=sys.stderr)
         return 2
     if not (site / ".built-from").exists():
         print("The pages are not built: say `make book`", file=sys.stderr)

@@ -128,13 +128,14 @@ def only_shows(node: ast.stmt) -> bool:
 def experiment(source: str) -> str:
     """A cell's lines, without blank ones, lines of comment, and statements that only show what was found."""
     lines = source.splitlines()
-    shown = {line for node in ast.parse(source).body if only_shows(node) for line in range(node.lineno, node.end_lineno + 1)}
+    shown = {line for node in ast.parse(source).body if only_shows(node)
+             for line in range(node.lineno, node.end_lineno + 1)}
     return "\n".join(line.rstrip() for number, line in enumerate(lines, 1)
                      if number not in shown and line.strip() and not line.lstrip().startswith("#"))
 
 
 def code_digest(chapter: Path) -> str:
-    """Changes with a chapter's experiment; not with its prose, its solutions or what it prints; on every Python the same.
+    """Changes with a chapter's experiment, not with its prose, solutions or what it prints; on every Python the same.
 
     What is computed within a `print` or a table is not seen: keep experiments out of them.
     """
@@ -156,7 +157,8 @@ def stale(root: Path = ROOT) -> list[str]:
     for chapter in filter(states_something, chapters(root)):
         study = read_study(chapter, root)
         if study is None:
-            found.append(f"{chapter.relative_to(root).as_posix()}: has no study; say `make study ONLY={chapter.stem[:2]}`")
+            found.append(f"{chapter.relative_to(root).as_posix()}: has no study; "
+                         f"say `make study ONLY={chapter.stem[:2]}`")
         elif study.code != code_digest(chapter):
             found.append(f"{path_of(chapter, root).relative_to(root).as_posix()}: is older than its chapter's code; "
                          f"say `make study ONLY={chapter.stem[:2]}`")

@@ -2,9 +2,9 @@
 
     python tools/study.py [CHAPTER ...] [--only SETTING ...] [--longer]
 
-CHAPTER is the beginning of a file's name, such as 03. Runs that the record has already are left out, so a study that was
-interrupted goes on where it stopped; a chapter whose code has changed starts anew. Exit status 1 where a claim did not
-hold, a control passed, or a chapter failed.
+CHAPTER is the beginning of a file's name, such as 03. Runs that the record has already are left out, so a study that
+was interrupted goes on where it stopped; a chapter whose code has changed starts anew. Exit status 1 where a claim did
+not hold, a control passed, or a chapter failed.
 """
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "AVX512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "STUDY_FLOAT32": "1"},  # a processor of that kind has no bfloat16
 }
-LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"}, "full scale": {"MEDLEARN_SCALE": "full"}}
+LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
+                                     "full scale": {"MEDLEARN_SCALE": "full"}}
 VERSIONS = ("torch", "numpy", "scipy", "medlearn")
 # Runs before a chapter's own cells. Shifted seeds give other networks, other patients, other noise.
 FIRST_CELL = """\
@@ -114,7 +115,8 @@ def run(chapter: Path, setting: str, root: Path = ROOT) -> dict:
 
 def commit(root: Path) -> str:
     """The commit that was run, with a + where files have changed since."""
-    asked = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty=+"], capture_output=True, text=True)
+    asked = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty=+"], capture_output=True,
+                           text=True)
     return asked.stdout.strip() or "unknown"
 
 
@@ -149,12 +151,14 @@ def said(id: str, trial: Trial) -> str:
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description="Put the chapters' claims on trial.")
     parser.add_argument("chapter", nargs="*", help="the beginning of a chapter's file name, such as 03; all without")
-    parser.add_argument("--only", nargs="+", metavar="SETTING", choices=[*SETTINGS, *LONGER], help="these settings alone")
+    parser.add_argument("--only", nargs="+", metavar="SETTING", choices=[*SETTINGS, *LONGER],
+                        help="these settings alone")
     parser.add_argument("--longer", action="store_true", help="the longer budgets of training, too")
     asked = parser.parse_args(arguments)
     settings = asked.only or [*SETTINGS, *(LONGER if asked.longer else ())]
     chosen = [c for c in chapters(root) if not asked.chapter or c.stem.startswith(tuple(asked.chapter))]
-    todo = [(chapter, setting) for setting in settings for chapter in chosen if setting in waiting(chapter, settings, root)]
+    todo = [(chapter, setting) for setting in settings
+            for chapter in chosen if setting in waiting(chapter, settings, root)]
     print(f"Runs: {len(todo)} of {len(chosen)} chapters in {len(settings)} settings", flush=True)
     codes, broken = {chapter: code_digest(chapter) for chapter in chosen}, []
     with ThreadPoolExecutor(max_workers=cores()) as pool:
@@ -162,7 +166,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         for number, future in enumerate(as_completed(waiting_for), 1):
             chapter, done = waiting_for[future], future.result()
             state = "FAILED" if done["failure"] else "ok"
-            print(f"  {state:6} {done['seconds']:6.1f} s  {chapter.stem}, {done['setting']}   ({number} of {len(todo)})", flush=True)
+            print(f"  {state:6} {done['seconds']:6.1f} s  {chapter.stem}, {done['setting']}   "
+                  f"({number} of {len(todo)})", flush=True)
             if done["failure"]:  # a run that broke says nothing about a claim
                 broken.append(f"{done['setting']}: {done['failure']}")
             else:

@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = str(min(os.cpu_count() or 1, 8))
 STEPS = {
-    "no unused name, no trap of the language": ["-m", "ruff", "check", "medlearn", "tools", "tests", "benchmarks", "book/_ext"],
+    "no unused name, no trap of the language": ["-m", "ruff", "check", "medlearn", "tools", "tests", "benchmarks",
+                                                "book/_ext"],
     "the signatures mean what they say": ["-m", "mypy"],
     "every chapter runs": ["tools/execute.py"],
     "the pages build without a warning": ["tools/build.py"],

@@ -30,13 +30,14 @@ class Package:
 
 
 MATHJAX = Package(
-    "mathjax@3.2.2", "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==", "package/es5/",
+    "mathjax@3.2.2", "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
+    "package/es5/",
     # the component that Sphinx asks for, the TeX extensions it loads when a formula needs one, and its fonts
     ("tex-mml-chtml.js", "input/tex/extensions/", "output/chtml/fonts/woff-v2/"), "book/_static/vendor/mathjax",
     "This build's pages will load MathJax from its CDN: they need the network to show formulas.")
 REVEAL = Package(
-    "reveal.js@5.2.1", "r7//6mIM5p34hFiDMvYfXgyjXqGRta+/psd9YtytsgRlrpRzFv4RbH76TXd2qD+7ZPZEbpBDhdRhJaFgfQ7zNQ==", "package/",
-    ("dist/reveal.js", "dist/reveal.css", "LICENSE"), "_build/vendor/reveal", "There will be no slides.")
+    "reveal.js@5.2.1", "r7//6mIM5p34hFiDMvYfXgyjXqGRta+/psd9YtytsgRlrpRzFv4RbH76TXd2qD+7ZPZEbpBDhdRhJaFgfQ7zNQ==",
+    "package/", ("dist/reveal.js", "dist/reveal.css", "LICENSE"), "_build/vendor/reveal", "There will be no slides.")
 PACKAGES = (MATHJAX, REVEAL)
 
 
@@ -53,7 +54,8 @@ def verify(archive: bytes, package: Package) -> None:
 
 def download(package: Package, folder: Path) -> bytes:
     """The package's archive, through npm."""
-    done = subprocess.run(["npm", "pack", package.spec, "--silent", "--ignore-scripts"], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(["npm", "pack", package.spec, "--silent", "--ignore-scripts"], cwd=folder,
+                          capture_output=True, text=True)
     archives = list(folder.glob("*.tgz"))
     if done.returncode or len(archives) != 1:
         raise VendorError(f"npm could not fetch {package.spec}: {done.stderr.strip() or done.stdout.strip()}")

@@ -72,7 +72,8 @@ def box(line: re.Match, source: str, record: tuple[Trial, Study] | None) -> str:
     """One claim: its sentence, what the study says of it, and folded, the condition and the numbers."""
     claim, verdict, sentence, evidence = line.groups()
     holds, escape = verdict == "holds", html.escape
-    parts = [f'<div class="claim {"claim-holds" if holds else "claim-fails"}" role="group" aria-label="Claim {escape(claim)}">',
+    parts = [f'<div class="claim {"claim-holds" if holds else "claim-fails"}" role="group" '
+             f'aria-label="Claim {escape(claim)}">',
              f'<p class="claim-head"><span class="claim-badge">{"Claim" if holds else "Does not hold here"}</span> '
              f'<code>{escape(claim)}</code></p>', f"<p>{escape(sentence)}</p>"]
     if not holds:
@@ -88,7 +89,8 @@ def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
     if record is None:
         return f"{kind}; not yet in a study"
     trial, _ = record
-    control = "" if not trial.control else ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
+    failed = ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
+    control = failed if trial.control else ""
     return f"{kind}: held in {trial.held} of {trial.runs} runs{control}"
 
 
@@ -102,24 +104,29 @@ def numbers(record: tuple[Trial, Study] | None) -> str:
         nulls = {name: parts[part] for name, parts in trial.control.items() if part in parts}
         every = [effect, *nulls.values()]
         reach = max(abs(x) for spread in every for x in spread.values) or 1.0
-        for label, spread, kind in [(part or "effect", effect, "effect"), *((f"control: {n}", s, "null") for n, s in nulls.items())]:
+        for label, spread, kind in [(part or "effect", effect, "effect"),
+                                    *((f"control: {n}", s, "null") for n, s in nulls.items())]:
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
             "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
-            + html.escape("; ".join(study.settings)) + ". Machines: " + html.escape("; ".join(study.machines)) + ".</p>")
+            + html.escape("; ".join(study.settings)) + ". Machines: " + html.escape("; ".join(study.machines))
+            + ".</p>")
 
 
 def strip(spread: Spread, reach: float, kind: str) -> str:
     """Dots on a line from -reach to reach, the bar in the middle."""
-    dots = "".join(f'<circle cx="{WIDTH / 2 + x / reach * (WIDTH / 2 - 5):.1f}" cy="{ROW / 2}" r="3.5"/>' for x in spread.values)
+    dots = "".join(f'<circle cx="{WIDTH / 2 + x / reach * (WIDTH / 2 - 5):.1f}" cy="{ROW / 2}" r="3.5"/>'
+                   for x in spread.values)
     return (f'<svg class="{kind}" width="{WIDTH}" height="{ROW}" viewBox="0 0 {WIDTH} {ROW}" role="img" '
-            f'aria-label="{spread.text("+.2g")}"><line x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="0" y2="{ROW}"/>{dots}</svg>')
+            f'aria-label="{spread.text("+.2g")}">'
+            f'<line x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="0" y2="{ROW}"/>{dots}</svg>')
 
 
 def recorded(app: Sphinx) -> dict[str, tuple[Trial, Study]]:
     """Claim to its trial and the study that holds it."""
-    return {claim: (trial, study) for study in studies(Path(app.srcdir)).values() for claim, trial in study.trials().items()}
+    return {claim: (trial, study) for study in studies(Path(app.srcdir)).values()
+            for claim, trial in study.trials().items()}
 
 
 # All of them ---------------------------------------------------------------------------------------------------------
@@ -155,14 +162,16 @@ def write_claims(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         sentences, where, found = claims(), shown(app.env), recorded(app)
         pages = dict.fromkeys(where[claim] for claim in sentences if claim in where)
         place.replace_self([node for page in pages for node in
-                            claims_of(app, docname, page, {c: s for c, s in sentences.items() if where.get(c) == page}, found)])
+                            claims_of(app, docname, page, {c: s for c, s in sentences.items() if where.get(c) == page},
+                                      found)])
 
 
 def claims_of(app: Sphinx, here: str, page: str, sentences: dict[str, str], found: dict) -> list[nodes.Node]:
     """A chapter's title, and its claims as a list of links, each over its trial."""
     def link(text: str, target: str = "") -> nodes.reference:
         uri = app.builder.get_relative_uri(here, page) + (f"#{target}" if target else "")
-        return nodes.reference("", "", nodes.literal("", text) if target else nodes.Text(text), refuri=uri, internal=True)
+        return nodes.reference("", "", nodes.literal("", text) if target else nodes.Text(text), refuri=uri,
+                               internal=True)
 
     def item(claim: str, sentence: str) -> nodes.list_item:
         folded = f'<details class="claim-row"><summary>{html.escape(standing(claim, found.get(claim)))}</summary>' \

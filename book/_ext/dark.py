@@ -66,7 +66,7 @@ def twin(figure: Image.Image) -> Image.Image:
 
 
 def panels(rgb: np.ndarray) -> np.ndarray:
-    """Where a scan or a map lies, whose greys mean something: large, filled, and in many colours or a full rectangle."""
+    """Where a scan or a map lies, whose greys mean something: large, filled, in many colours or a full rectangle."""
     things, _ = ndimage.label(rgb.min(axis=2) < WHITE)
     kept = np.zeros(rgb.shape[:2], bool)
     for number, box in enumerate(ndimage.find_objects(things), 1):

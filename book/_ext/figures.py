@@ -24,7 +24,7 @@ def frame_once(renderer, options: dict | None, line: int) -> AbstractContextMana
 
 
 class NumberFigures(SphinxTransform):
-    """Make a figure of what a code cell draws: its caption, or else what its alt text says; its name, to be referred to.
+    """Make a figure of what a code cell draws: with its name, and its caption or else its alt text.
 
         :mystnb: {figure: {name: fig-planes, caption: "..."}, image: {alt: "..."}}
     """
@@ -93,8 +93,8 @@ def explorer_alt(source: str) -> str:
 def instrument(name: str, volume: str = "") -> nodes.raw:
     """The place of a live instrument; `volume` says which scan the three planes show, "brain" or "torso"."""
     scan = f' data-volume="{volume}"' if volume else ""
-    return nodes.raw("", f'<div class="ml-live" data-instrument="{name}"{scan}><noscript>Here stands a figure that computes in '
-                         "your browser, with JavaScript.</noscript></div>", format="html")
+    return nodes.raw("", f'<div class="ml-live" data-instrument="{name}"{scan}><noscript>Here stands a figure that '
+                         "computes in your browser, with JavaScript.</noscript></div>", format="html")
 
 
 class Captioned(SphinxDirective):

@@ -31,7 +31,7 @@ def depart_fold(self, node: Fold) -> None:
 
 
 def fold_cells(app: Sphinx, doctree: nodes.document) -> None:
-    """Fold what is machinery: set-up above its outputs, the code of a figure below the figure; a solution as a whole."""
+    """Fold what is machinery: set-up above its outputs, a figure's code below the figure; a solution as a whole."""
     found = list(code_cells(doctree))
     cells = [Cell("code", source_of(cell), cell["cell_metadata"], cell.line or 0) for cell in found]
     for index, (cell, parts) in enumerate(zip(cells, found)):

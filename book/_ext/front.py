@@ -189,5 +189,6 @@ def rooms(app: Sphinx, page: str, known: dict[str, Facts]) -> str:
     to = lambda name: app.builder.get_relative_uri(page, name)
     rows = "".join(f'<tr><td><a href="{to(name)}">{escape(app.env.titles[name].astext())}</a></td>'
                    f"<td>{' '.join(map(link, told.rooms))}</td></tr>" for name, told in known.items())
-    return ('<div class="table-box"><table class="table"><thead><tr><th>Chapter</th><th>Rooms of <code>medlearn</code></th>'
+    return ('<div class="table-box"><table class="table">'
+            "<thead><tr><th>Chapter</th><th>Rooms of <code>medlearn</code></th>"
             f"</tr></thead><tbody>{rows}</tbody></table></div>")

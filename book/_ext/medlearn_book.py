@@ -42,7 +42,8 @@ def configure(app: Sphinx, config) -> None:
     root, theme = Path(app.srcdir), config.html_theme_options
     at = repository(root)
     if at.known:
-        theme.update(repository_url=at.url, repository_branch=at.branch, use_repository_button=True, use_issues_button=True)
+        theme.update(repository_url=at.url, repository_branch=at.branch, use_repository_button=True,
+                     use_issues_button=True)
     else:  # no button leads to a place that is not there
         theme["launch_buttons"] = {}
     theme["footer_content_items"] = ["stamp.html", "author.html", "copyright.html"]
@@ -83,7 +84,8 @@ def placed(node: nodes.Node) -> nodes.Node:
 def study_role(name, rawtext, text, lineno, inliner, options=None, content=None):
     """{study}`name .2f`: a number with its range over the runs of a study."""
     try:
-        return [nodes.inline(rawtext, quoted(text, all_quantities(Path(inliner.document.settings.env.srcdir))), classes=["study"])], []
+        return [nodes.inline(rawtext, quoted(text, all_quantities(Path(inliner.document.settings.env.srcdir))),
+                             classes=["study"])], []
     except LookupError as missing:
         return [nodes.problematic(rawtext, rawtext)], [inliner.reporter.warning(str(missing.args[0]), line=lineno)]
 
@@ -99,8 +101,8 @@ def setup(app: Sphinx) -> dict:
     app.add_node(Place)
     app.add_node(Fold, html=(visit_fold, depart_fold))
     app.add_node(Prediction, html=(visit_prediction, depart_prediction))
-    for name, directive in {"claims": Claims, "predict": Predict, "live": Live, "architecture": Architecture, "chain": Chain,
-                            "hero": Hero, "book": Part}.items():
+    for name, directive in {"claims": Claims, "predict": Predict, "live": Live, "architecture": Architecture,
+                            "chain": Chain, "hero": Hero, "book": Part}.items():
         app.add_directive(name, directive)
     app.add_role("study", study_role)
     app.add_role("exact", exact_role)

@@ -43,7 +43,7 @@ def surround(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
 
 
 def mend(body: str) -> str:
-    """Lists that are none, in signatures and the bibliography; sizes of pictures, which a style would not let shrink."""
+    """Lists that are none, in signatures and the bibliography; sizes of pictures, which a style would not shrink."""
     body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     body = SIGNATURE.sub(lambda found: found[0].replace("<dl>", "<span>").replace("</dl>", "</span>"),
                          body.replace(' role="doc-biblioentry"', ""))

@@ -12,8 +12,8 @@
     The border. ...
     ::::
 
-The right choices are ticked. With `:number: 0.25` (and `:unit:`, `:within:`) the reader gives a number, and without both
-some words. What they answer stays in their browser; without JavaScript the answer is a plain fold.
+The right choices are ticked. With `:number: 0.25` (and `:unit:`, `:within:`) the reader gives a number, and without
+both some words. What they answer stays in their browser; without JavaScript the answer is a plain fold.
 """
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Predict(SphinxDirective):
         right = [str(i) for i, mark in enumerate(filter(None, map(CHOICE.match, lines[:cut]))) if mark[1] == "x"]
         question = [CHOICE.sub("- ", line) if CHOICE.match(line) else line for line in lines[:cut]]
         kind = "choice" if question != lines[:cut] else "number" if "number" in self.options else "words"
-        made = Prediction("", kind=kind, right=",".join(right), **{key: str(value) for key, value in self.options.items()})
+        made = Prediction("", kind=kind, right=",".join(right),
+                          **{key: str(value) for key, value in self.options.items()})
         self.set_source_info(made)
         self._parse(question, self.content_offset, made)
         if cut < len(lines):

@@ -1,8 +1,9 @@
-"""Schematics: a network drawn from its module, a chain of steps; each part says more when it is pointed at or tapped."""
+"""Schematics: a network drawn from its module, a chain of steps; each part says more when pointed at or tapped."""
 from __future__ import annotations
 
 import re
 from html import escape
+from itertools import groupby
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -13,7 +14,8 @@ from figures import Captioned
 from folds import Fold
 
 STEP = re.compile(r"- (?P<glyph>\S+) \| (?P<name>[^|]+) \| (?P<says>.+)")
-SAYS = '<p class="schematic-says" aria-live="polite">Point at a part, or tap it, to see what it does.</p>'
+SAYS = ('<p class="schematic-says" aria-live="polite">'
+        'Point at a part, or tap it, to see what it does.</p>')
 
 
 class Architecture(Captioned):
@@ -33,8 +35,10 @@ class Architecture(Captioned):
             boxes, arrows = drawn(name)
         except LookupError as missing:
             raise self.error(missing.args[0]) from missing
-        place = nodes.raw("", f'<div class="schematic-box">{svg(boxes, arrows, name)}{SAYS}</div>', format="html")
-        parts = Fold("", nodes.raw("", table(boxes), format="html"), title="All parts as a table", classes=["fold-plot"])
+        drawing = f'<div class="schematic-box">{svg(boxes, arrows, name)}{SAYS}</div>'
+        place = nodes.raw("", drawing, format="html")
+        parts = Fold("", nodes.raw("", table(boxes), format="html"), title="All parts as a table",
+                     classes=["fold-plot"])
         return [*self.figure(place, "schematic", f"architecture-{name}"), parts]
 
 
@@ -48,21 +52,29 @@ class Chain(Captioned):
 
         The caption.
         :::
+
+    Steps behind a blank line are a row of their own: another way, to compare.
     """
 
     def run(self) -> list[nodes.Node]:
-        lines = list(self.content)
-        steps = [found.groupdict() for line in lines if (found := STEP.fullmatch(line.strip()))]
-        unknown = [step["glyph"] for step in steps if step["glyph"] not in GLYPHS]
-        if not steps or unknown:
-            raise self.error(f"expected steps `- glyph | Name | What it does.` with glyphs of {', '.join(GLYPHS)}; got {unknown or 'none'}")
-        self.content = StringList([line if not STEP.fullmatch(line.strip()) else "" for line in lines], self.content.source(0))
-        place = nodes.raw("", f'<div class="schematic-box"><ol class="chain">{"".join(map(step_of, steps))}</ol>{SAYS}</div>', format="html")
+        found = [STEP.fullmatch(line.strip()) for line in self.content]
+        rows = [[step.groupdict() for step in row] for are_steps, row in groupby(found, bool) if are_steps]
+        unknown = [step["glyph"] for row in rows for step in row if step["glyph"] not in GLYPHS]
+        if not rows or unknown:
+            raise self.error("expected steps `- glyph | Name | What it does.` with glyphs of "
+                             f"{', '.join(GLYPHS)}; got {unknown or 'none'}")
+        self.content = StringList(["" if step else line for step, line in zip(found, self.content, strict=True)],
+                                  self.content.source(0))
+        place = nodes.raw("", f'<div class="schematic-box">{"<hr>".join(map(row_of, rows))}{SAYS}</div>', format="html")
         return self.figure(place, "schematic", f"chain-{self.lineno}")
 
 
+def row_of(steps: list[dict[str, str]]) -> str:
+    return f'<ol class="chain">{"".join(map(step_of, steps))}</ol>'
+
+
 def step_of(step: dict[str, str]) -> str:
-    says = escape(f"{step['name'].strip()}: {step['says'].strip()}")
+    name, glyph = step["name"].strip(), GLYPHS[step["glyph"]]
+    says = escape(f"{name}: {step['says'].strip()}")
     return (f'<li><button type="button" class="part" title="{says}" data-says="{says}">'
-            f'<svg viewBox="0 0 48 36" aria-hidden="true">{GLYPHS[step["glyph"]]}</svg><span>{escape(step["name"].strip())}</span>'
-            "</button></li>")
+            f'<svg viewBox="0 0 48 36" aria-hidden="true">{glyph}</svg><span>{escape(name)}</span></button></li>')

@@ -1,4 +1,4 @@
-"""The book's search: an index of its words, and the text of each page in a file of its own, fetched where a result shows it.
+"""The book's search: an index of its words, and each page's text in a file of its own, fetched where a result shows it.
 
 Sphinx's own search loads every page that it finds; this one works from a folder of files, too.
 """
@@ -41,7 +41,8 @@ def parts(app: Sphinx, page: str) -> Iterator[Part]:
         heading = next((child for child in part.children if isinstance(child, HEADINGS)), None)
         if heading is not None and (at := part["ids"] or heading["ids"]):
             name = heading["ids"][0] if isinstance(heading, desc_signature) else heading.astext()
-            lines = said(part) if not isinstance(part, desc) else islice(said(part), 1)   # of a function its first paragraph
+            # of a function its first paragraph
+            lines = said(part) if not isinstance(part, desc) else islice(said(part), 1)
             yield Part(at[0], name, " ".join(" ".join(lines).split()))
     for claim, sentence in claims().items():
         if shown(app.env).get(claim) == page:
@@ -66,7 +67,7 @@ def words(text: str) -> set[str]:
 
 
 def write_search(app: Sphinx) -> None:
-    """`index.js`: pages, places, and in which of them each word stands, as steps from one to the next; `<page>.js`: texts."""
+    """`index.js`: pages, places, and where each word stands, as steps from one to the next; `<page>.js`: texts."""
     folder = Path(app.outdir, FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     pages, places, found = [], [], {}

@@ -55,7 +55,8 @@ def write_door(app: Sphinx, out: Path) -> None:
     head = [f'<meta property="og:title" content="{title}">', f'<meta property="og:description" content="{told}">',
             f'<meta name="description" content="{told}">', '<meta property="og:type" content="website">']
     if at.known:
-        head += [f'<link rel="canonical" href="{at.page(front)}">', f'<meta property="og:url" content="{at.page(front)}">',
+        head += [f'<link rel="canonical" href="{at.page(front)}">',
+                 f'<meta property="og:url" content="{at.page(front)}">',
                  f'<meta property="og:image" content="{at.book}_static/readme.png">']
     (out / "index.html").write_text(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n' + "\n".join(head)
@@ -68,8 +69,10 @@ def write_lost(app: Sphinx, out: Path) -> None:
     at, front = repository(Path(app.srcdir)), app.config.root_doc
     to = at.page(front) if at.known else f"{front}.html"
     (out / "404.html").write_text(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,"><title>No such page</title></head>\n'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        '<meta name="color-scheme" content="light dark">'
+        '<link rel="icon" href="data:,"><title>No such page</title></head>\n'
         '<body style="font: 1.1rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem">'
         '<main><h1>There is no such page</h1><p>It may have moved. The '
         f'<a style="color: inherit" href="{to}">front page</a> lists all chapters.</p>'

@@ -83,7 +83,8 @@ def test_a_sheared_grid_has_a_volume_and_no_spacing(refused):
 
 @pytest.mark.parametrize("shape, message", [
     ((4,), "shape: expected 2 or 3 numbers of voxels"), (8, "shape: expected 2 or 3 numbers"),
-    ((4, -1), r"shape\[1\]: expected a whole number, 0 or more, got -1"), ((4, 2.5), r"shape\[1\]: expected a whole number"),
+    ((4, -1), r"shape\[1\]: expected a whole number, 0 or more, got -1"),
+    ((4, 2.5), r"shape\[1\]: expected a whole number"),
 ])
 def test_a_shape_that_cannot_be_is_refused(shape, message, refused):
     with refused(message):
@@ -97,7 +98,8 @@ def test_an_affine_that_cannot_be_is_refused(affine, refused):
         as_affine(affine)
 
 
-@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, 1, np.nan), (1, 1, -1), 2.0, "123", [[1, 1, 1]], (1, 1, True + 0j)])
+@pytest.mark.parametrize("spacing",
+                         [(1, 1), (1, 1, 0), (1, 1, np.nan), (1, 1, -1), 2.0, "123", [[1, 1, 1]], (1, 1, True + 0j)])
 def test_a_spacing_that_cannot_be_is_refused(spacing, refused):
     with refused("spacing_mm: expected"):
         as_spacing(spacing, 3)

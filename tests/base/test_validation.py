@@ -47,7 +47,8 @@ def test_what_is_no_number_is_refused(value, refused):
 
 
 @pytest.mark.parametrize("bounds, value, says", [
-    (dict(least=0), -1, "0 or more, got -1"), (dict(least=0, most=1), 2, r"0\.\.1, got 2"), (dict(above=0), 0, "above 0, got 0"),
+    (dict(least=0), -1, "0 or more, got -1"), (dict(least=0, most=1), 2, r"0\.\.1, got 2"),
+    (dict(above=0), 0, "above 0, got 0"),
     (dict(above=0, below=1), 1, "above 0 and below 1, got 1"), (dict(most=5, unit="mm"), 6, "at most 5 mm, got 6"),
     (dict(), math.inf, "a finite number, got inf"), (dict(least=0), math.nan, "0 or more, got nan"),
 ])
@@ -63,9 +64,12 @@ def test_numbers_out_of_bounds_are_refused(bounds, value, says, refused):
     (IMAGE.int(), dict(dtype="int64"), "an int64 tensor, got torch.int32"),
     (IMAGE.to(torch.uint16), dict(dtype="integer"), "an integer tensor, got torch.uint16"),
     (IMAGE.to_sparse(), dict(dtype="float"), "a float tensor, got a tensor of layout torch.sparse_coo"),
-    (torch.quantize_per_tensor(IMAGE, 1.0, 0, torch.quint8), dict(dtype="float"), "a float tensor, got a tensor of layout .* torch.quint8"),
-    (torch.nested.nested_tensor([IMAGE[0], IMAGE[0, :, :2]]), dict(dtype="float", shape="(B, C, *S)"), ".* got a nested tensor"),
-    (IMAGE[0], dict(dtype="float", shape="(B, C, *S)"), r"\(B, C, \*S\) with 2 or 3 axes of space, got shape \(1, 4, 4\)"),
+    (torch.quantize_per_tensor(IMAGE, 1.0, 0, torch.quint8), dict(dtype="float"),
+     "a float tensor, got a tensor of layout .* torch.quint8"),
+    (torch.nested.nested_tensor([IMAGE[0], IMAGE[0, :, :2]]), dict(dtype="float", shape="(B, C, *S)"),
+     ".* got a nested tensor"),
+    (IMAGE[0], dict(dtype="float", shape="(B, C, *S)"),
+     r"\(B, C, \*S\) with 2 or 3 axes of space, got shape \(1, 4, 4\)"),
     (IMAGE, dict(dtype="float", shape="(n,)"), r"\(n,\), got shape \(2, 1, 4, 4\)"),
     (IMAGE[0, 0, 0], dict(dtype="float", shape="(B, K, *S)", space=(0, 1, 2, 3)), ".* with 0, 1, 2 or 3 axes of space"),
 ])
@@ -75,8 +79,10 @@ def test_what_is_no_such_tensor_is_refused(value, options, says, refused):
 
 
 @pytest.mark.parametrize("value, bounds, says", [
-    ([1.0, math.nan], {}, "finite numbers, got a range of nan to nan"), ([1.0, math.inf], {}, "finite numbers, got a range of 1 to inf"),
-    ([1.0, -2.0], dict(least=0, hint="Log-variances?"), r"0 or more, got -2\. Log-variances\?"), ([1.0, 3.0], dict(least=0, most=2), r"0\.\.2, got 3"),
+    ([1.0, math.nan], {}, "finite numbers, got a range of nan to nan"),
+    ([1.0, math.inf], {}, "finite numbers, got a range of 1 to inf"),
+    ([1.0, -2.0], dict(least=0, hint="Log-variances?"), r"0 or more, got -2\. Log-variances\?"),
+    ([1.0, 3.0], dict(least=0, most=2), r"0\.\.2, got 3"),
 ])
 def test_values_that_cannot_be_are_refused(value, bounds, says, refused):
     with refused(f"x: expected {says}"):

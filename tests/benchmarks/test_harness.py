@@ -102,7 +102,8 @@ def test_record_writes_the_section_and_a_missed_bar_ends_with_an_error(bench, mo
     with pytest.raises(SystemExit, match="expected 1e.06 times faster"):
         harness.main(bench, "Sample", "About.", lambda setting: [case(faster=1e6)], install="")
     text = (tmp_path / "RESULTS.md").read_text()
-    assert text.startswith("# Results\n\n## Sample\n\nAbout.") and "by `python bench_sample.py --rounds 1 --record`." in text
+    assert text.startswith("# Results\n\n## Sample\n\nAbout.")
+    assert "by `python bench_sample.py --rounds 1 --record`." in text
     assert capsys.readouterr().out in text and "1 thread, medians of 1 interleaved" in text
 
 

@@ -71,7 +71,7 @@ def test_a_cohort_of_files_is_trained_killed_resumed_predicted_in_parts_and_judg
     assert [case["patient"] for case in table["metric_per_case"]] == ["p04", "p05"]
     asked = answers, data / "labelsTs"
     assert within(restated(*asked, labels=(1, 2, 3)), table)
-    for left in answers.glob(".*.partial.*"):               # of the process that was killed: nnU-Net takes it for a case
+    for left in answers.glob(".*.partial.*"):       # of the process that was killed: nnU-Net takes it for a case
         left.unlink()
     its = its_own(*asked, labels=(1, 2, 3), path=tmp_path / "its.json")
     assert its is None or within(its, table)

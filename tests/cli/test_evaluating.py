@@ -45,7 +45,8 @@ def test_names_options_and_a_penalty_are_handed_on(own, capsys):
 def test_groups_of_patients_and_a_picture_on_request(own, capsys):
     data = own / "data"
     (own / "patients.csv").write_text("patient,sex\np00,F\np01,M\np02,F\np03,M\n")
-    assert main(["evaluate", str(data / "labelsTr"), str(data / "labelsTr"), "--patient", r"^(p\d+)", "--out", str(own / "out"),
+    assert main(["evaluate", str(data / "labelsTr"), str(data / "labelsTr"), "--patient", r"^(p\d+)",
+                 "--out", str(own / "out"),
                  "--patients", str(own / "patients.csv"), "--picture", str(data / "imagesTr")]) == 0
     assert "by sex: F (2), M (2)\n" in capsys.readouterr().out
     with open(own / "out" / "subgroups.csv") as file:

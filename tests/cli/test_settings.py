@@ -74,15 +74,19 @@ def test_the_scanners_noise_comes_in_the_order_of_the_scanner():
 
 def toml_words(told):
     """What is printed is read back."""
-    return [f"{name}={'none' if value is None else list(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value}"
-            for name, value in told.plain().items()]
+    def shown(value):
+        if isinstance(value, bool | None):
+            return str(value).lower()
+        return list(value) if isinstance(value, tuple) else value
+    return [f"{name}={shown(value)}" for name, value in told.plain().items()]
 
 
 def test_the_loss_of_regions_is_that_of_their_maps():
     regions = (LabelRegion("whole", (1, 2), 1), LabelRegion("core", (2,), 2))
     torch.manual_seed(0)
     logits, labels = torch.randn(2, 2, 6, 6), torch.randint(0, 4, (2, 6, 6))
-    masks, judged = torch.stack([(labels == 1) | (labels == 2), labels == 2], 1), (labels != 3)[:, None].expand(2, 2, 6, 6)
+    masks = torch.stack([(labels == 1) | (labels == 2), labels == 2], 1)
+    judged = (labels != 3)[:, None].expand(2, 2, 6, 6)
     loss = settings("loss=dice_ce").new_loss(3, regions)
     assert loss(logits, labels) == DiceCELoss()(logits, masks, where=judged)
     assert RegionLoss(DiceCELoss(), regions)(logits, labels) == DiceCELoss()(logits, masks)

@@ -204,7 +204,8 @@ def test_images_of_medmnist_are_channel_first(tmp_path, shape, channels):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     np.savez(tmp_path / "a.npz", test_images=images, test_labels=np.arange(4, dtype=np.uint8)[:, None])
     found, labels = read_medmnist(tmp_path / "a.npz", part="test")
-    assert found.shape == (4, channels, *shape[1:3], *(shape[3:] if channels == 1 else ())) and labels.tolist() == [0, 1, 2, 3]
+    assert found.shape == (4, channels, *shape[1:3], *(shape[3:] if channels == 1 else ()))
+    assert labels.tolist() == [0, 1, 2, 3]
     assert np.array_equal(found[2, -1], images[2, ..., 2] if channels == 3 else images[2])
 
 

@@ -22,7 +22,8 @@ def test_the_types_of_files_are_converted(images, labels):
 @pytest.mark.parametrize("shape", [(2, 1, 6, 5), (2, 1, 6, 5, 4)])
 def test_masks_volumes_and_tensors_too(shape):
     image = torch.randn(shape)
-    for given in (image, image.numpy().transpose(0, 1, *range(len(shape) - 1, 1, -1)).swapaxes(-1, -2).swapaxes(-1, -2)):
+    turned = image.numpy().transpose(0, 1, *range(len(shape) - 1, 1, -1)).swapaxes(-1, -2).swapaxes(-1, -2)
+    for given in (image, turned):
         mask = np.asarray(given)[:, 0] > 0
         samples = as_samples(given, mask, classes=2)
         assert len(samples) == 2 and samples[0][1].tolist() == mask[0].astype(int).tolist()

@@ -129,7 +129,8 @@ def test_other_targets_are_refused(refused):
 
 def test_a_scan_moves_as_a_whole():
     moved = scan().to("meta")
-    assert {getattr(moved, part).device.type for part in ("image", "tissue", "lesion", "instance", "affine")} == {"meta"}
+    assert {getattr(moved, part).device.type
+            for part in ("image", "tissue", "lesion", "instance", "affine")} == {"meta"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ def interval(values, patients=None, seed=0, **options):
 
 def test_without_repeats_it_is_scipys_percentile_interval():
     values = np.random.default_rng(0).normal(0.8, 0.1, 30)
-    peer = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=np.random.default_rng(1))
+    peer = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000,
+                                 rng=np.random.default_rng(1))
     assert interval(values, draws=20000) == pytest.approx(tuple(peer.confidence_interval), abs=2e-3)
 
 

@@ -11,7 +11,8 @@ FACTS = {"medlearn": "1.0", "channels": ["T1"], "labels": ["background", "tumour
 SCORES = {"labels": {"0": "background", "1": "tumour"}, "missing": {"p9": "no file"},
           "metric_per_case": [{"reference_file": "truth/p9.nii.gz"}, {"reference_file": "truth/p2.nii.gz"}],
           "mean": {"1": {"Dice": 0.7, "HD95_mm": None, "NSD": 0.5, "lesion_F1": None}},
-          "summary": {"1": {"Dice": {"cases": 2, "low": 0.6, "high": 0.8}, "HD95_mm": {"cases": 2, "low": 1.0, "high": None},
+          "summary": {"1": {"Dice": {"cases": 2, "low": 0.6, "high": 0.8},
+                            "HD95_mm": {"cases": 2, "low": 1.0, "high": None},
                             "NSD": {"cases": 0, "low": None, "high": None},
                             "lesion_F1": {"cases": 0, "low": None, "high": None}}}}
 
@@ -35,7 +36,8 @@ def test_a_patient_who_was_in_training_is_named():
 
 
 def test_the_best_validation_is_told_as_what_it_is():
-    card = model_card({}, FACTS, steps=5, history=[{"step": 1, "loss": 1.0}, {"step": 2, "dice": 0.4}, {"step": 4, "dice": 0.3}])
+    card = model_card({}, FACTS, steps=5,
+                      history=[{"step": 1, "loss": 1.0}, {"step": 2, "dice": 0.4}, {"step": 4, "dice": 0.3}])
     assert "0.400 at step 2" in card and "too good" in card
 
 

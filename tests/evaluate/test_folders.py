@@ -55,7 +55,8 @@ def test_the_summary_is_what_nnunet_itself_writes(tmp_path):
     its = its_own(said, true, labels=(1, 2), path=tmp_path / "its.json")
     if its is None:
         pytest.skip("nnU-Net is not installed")
-    assert within(its, strict((tmp_path / "ours.json").read_text())) and within(restated(said, true, labels=(1, 2)), its)
+    assert within(its, strict((tmp_path / "ours.json").read_text()))
+    assert within(restated(said, true, labels=(1, 2)), its)
 
 
 def test_a_missing_prediction_is_named_and_counts_as_one_that_found_nothing(tmp_path):
@@ -112,7 +113,8 @@ def test_the_csv_has_a_line_for_each_case_and_class(tmp_path):
 def test_slices_in_two_dimensions(tmp_path):
     for name in ("true", "said"):
         (tmp_path / name).mkdir()
-        write_volume(tmp_path / name / "a.nii.gz", Volume(np.eye(8, dtype=np.uint8), Grid.from_spacing((8, 8), (0.5, 0.5))))
+        write_volume(tmp_path / name / "a.nii.gz",
+                     Volume(np.eye(8, dtype=np.uint8), Grid.from_spacing((8, 8), (0.5, 0.5))))
     table = evaluate_folders(tmp_path / "said", tmp_path / "true", labels=("background", "vessel"))
     assert table.summary("Dice", label=1).mean == 1 and len(show_worst(table).axes) == 1
 
@@ -152,7 +154,8 @@ def test_what_is_refused(tmp_path, refused):
     table = Evaluation(LABELS)
     for call, match in ((lambda: evaluate_folders(tmp_path / "no", tmp_path, labels=LABELS), "expected a folder"),
                         (lambda: evaluate_folders(tmp_path, tmp_path, labels=("background",)), "labels: expected"),
-                        (lambda: evaluate_folders(tmp_path, tmp_path, labels=LABELS, lesion_iou=2), "lesion_iou: expected"),
+                        (lambda: evaluate_folders(tmp_path, tmp_path, labels=LABELS, lesion_iou=2),
+                         "lesion_iou: expected"),
                         (lambda: evaluate_folders(tmp_path, tmp_path, labels=LABELS, miss_mm=-1), "miss_mm: expected"),
                         (lambda: table.values("dice", label=1), "metric: expected"),
                         (lambda: table.summary("Dice", label=0), "label: expected 1 or 2, got 0"),

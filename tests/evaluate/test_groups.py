@@ -67,7 +67,8 @@ def test_the_table_for_people_and_the_file_say_the_same(tmp_path):
 def test_a_file_of_patients_as_a_spreadsheet_writes_it(tmp_path):
     path = tmp_path / "patients.csv"
     path.write_bytes("\ufeffpatient,sex,hospital\r\np1,F,\"St. Anne, North\"\r\np2, M ,\r\n\r\n".encode())
-    assert read_patients(path) == {"p1": {"sex": "F", "hospital": "St. Anne, North"}, "p2": {"sex": "M", "hospital": ""}}
+    assert read_patients(path) == {"p1": {"sex": "F", "hospital": "St. Anne, North"},
+                                   "p2": {"sex": "M", "hospital": ""}}
 
 
 @pytest.mark.parametrize("text, says", [

@@ -1,10 +1,11 @@
-"""One case: every number against the function of the metrics, nnU-Net's counts and MONAI; empty classes; ignored voxels."""
+"""One case: every number against the metrics' function, nnU-Net's counts and MONAI; empty classes; ignored voxels."""
 import math
 
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance, compute_surface_dice
+from monai.metrics import (compute_average_surface_distance, compute_dice, compute_hausdorff_distance,
+                           compute_surface_dice)
 
 from medlearn.base.grid import Grid
 from medlearn.data import Volume, reorient
@@ -18,7 +19,8 @@ def blobs(*shape, seed=0, classes=4):
     random = np.random.default_rng(seed)
     truth, answer = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for _ in range(8):
-        corner, size, label = random.integers(0, np.array(shape) - 4), random.integers(2, 5, len(shape)), random.integers(1, classes)
+        corner, size = random.integers(0, np.array(shape) - 4), random.integers(2, 5, len(shape))
+        label = random.integers(1, classes)
         for labels, shift in ((truth, 0), (answer, random.integers(-1, 2))):
             labels[tuple(slice(max(c + shift, 0), c + shift + n) for c, n in zip(corner, size))] = label
     return answer, truth
@@ -59,20 +61,23 @@ def test_a_classes_own_box_changes_no_number(shape):
         answer, truth = blobs(*shape, seed=seed)
         pair = volumes(answer, truth)
         scores = score_volume(*pair, classes=4, tolerance_mm=1.0, lesion_iou=0.2)
-        report = surface_report(answer[None], truth[None], classes=4, spacing_mm=pair[0].grid.spacing_mm, tolerance_mm=1.0)
+        report = surface_report(answer[None], truth[None], classes=4, spacing_mm=pair[0].grid.spacing_mm,
+                                tolerance_mm=1.0)
         for label, row in scores.items():
             things = [connected_components(torch.from_numpy(labels == label)) for labels in (answer, truth)]
             expected = {"HD95_mm": report.hausdorff95_mm[0, label - 1], "ASSD_mm": report.assd_mm[0, label - 1],
                         "NSD": report.nsd[0, label - 1], "lesion_F1": detection_f1(*things, iou=0.2).f1,
                         "PQ": panoptic_quality(*things).pq, "volume_ml": row["n_pred"] * pair[0].grid.voxel_ml,
                         "reference_ml": row["n_ref"] * pair[0].grid.voxel_ml}
-            assert {name: row[name] for name in expected} == pytest.approx({k: float(v) for k, v in expected.items()}, nan_ok=True)
+            numbers = {name: float(value) for name, value in expected.items()}
+            assert {name: row[name] for name in expected} == pytest.approx(numbers, nan_ok=True)
 
 
 def test_the_numbers_are_monais():
     answer, truth = blobs(16, 14, 12, seed=1)
     scores = score_volume(*volumes(answer, truth), classes=4, tolerance_mm=1.0)
-    one_hot = [torch.stack([torch.from_numpy(labels == k) for k in range(4)])[None].float() for labels in (answer, truth)]
+    one_hot = [torch.stack([torch.from_numpy(labels == k) for k in range(4)])[None].float()
+               for labels in (answer, truth)]
     options = dict(include_background=False, spacing=(1.5, 1.0, 2.0))
     peer = {"Dice": compute_dice(*one_hot, include_background=False),
             "HD95_mm": compute_hausdorff_distance(*one_hot, percentile=95, **options),
@@ -121,7 +126,8 @@ def test_what_nobody_judged_is_in_no_number():
 @pytest.mark.parametrize("arguments, options, match", [
     ((np.zeros((4, 4)), None), {}, "prediction: expected a Volume, got ndarray"),
     ((None, None), dict(classes=1), "classes: expected a whole number, 2 or more"),
-    ((None, None), dict(tolerance_mm=-1), "tolerance_mm: expected"), ((None, None), dict(miss_mm=math.inf), "miss_mm: expected"),
+    ((None, None), dict(tolerance_mm=-1), "tolerance_mm: expected"),
+    ((None, None), dict(miss_mm=math.inf), "miss_mm: expected"),
     ((None, None), dict(lesion_iou=1.0), "iou: expected"),
     ((volumes(np.full((4, 4, 4), 7))[0], None), {}, "prediction: expected labels of 0..1"),
     ((volumes(np.full((4, 4, 4), 0.5))[0], None), {}, "prediction: expected labels, whole numbers"),

@@ -17,7 +17,8 @@ NETS = {
     "UNet": (lambda: folded(UNet(1, 3, widths=(4, 8)).eval()), (1, 1, 16, 16), [(3, 1, 16, 16), (1, 1, 21, 34)]),
     "UNet 3D": (lambda: UNet(2, 3, dim=3, widths=(4, 8)), (1, 2, 8, 8, 8), [(2, 2, 8, 9, 12)]),
     "UNetPlusPlus": (lambda: UNetPlusPlus(1, 3, widths=(4, 8)), (1, 1, 16, 16), [(2, 1, 17, 24)]),
-    "ViTSegmenter": (lambda: ViTSegmenter(classes=2, image_size=32, channels=8, heads=2, depth=1, hidden=8), (1, 1, 32, 32),
+    "ViTSegmenter": (lambda: ViTSegmenter(classes=2, image_size=32, channels=8, heads=2, depth=1, hidden=8),
+                     (1, 1, 32, 32),
                      [(2, 1, 32, 32), (1, 1, 40, 64)]),
     "TransUNet": (lambda: TransUNet.tiny(1, 2, image_size=32), (1, 1, 32, 32), [(2, 1, 32, 32), (1, 1, 64, 48)]),
 }
@@ -80,7 +81,8 @@ class Two(nn.Module):
 
 
 @pytest.mark.parametrize("net, options, match", [
-    (print, {}, "net: expected an nn.Module"), (nn.Identity(), dict(path="net.pt"), "expected a name that ends in .onnx"),
+    (print, {}, "net: expected an nn.Module"),
+    (nn.Identity(), dict(path="net.pt"), "expected a name that ends in .onnx"),
     (nn.Identity(), dict(image=torch.zeros(1, 1, 0, 8)), "image: expected an example with a voxel"),
     (nn.Identity(), dict(image=torch.zeros(1, 1, 8, 8, dtype=torch.int64)), "image: expected a float tensor"),
     (nn.Identity(), dict(image=torch.full((1, 1, 8, 8), torch.nan)), "image: expected finite"),

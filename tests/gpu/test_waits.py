@@ -139,7 +139,8 @@ LOOKS = {"item": lambda x: x.sum().item(), "bool": lambda x: bool(x.sum() > 0), 
          "masked_select": lambda x: x.masked_select(x > 0), "unique": lambda x: x.unique(),
          "written to by a mask": lambda x: x.clone().__setitem__(x > 0, torch.ones(1))}
 HARMLESS = {"masked_fill": lambda x: x.masked_fill(x > 0, 1), "where": lambda x: torch.where(x > 0, x, 0),
-            "gather": lambda x: x.gather(0, torch.zeros(1, dtype=torch.int64)), "places": lambda x: x[torch.tensor([0])]}
+            "gather": lambda x: x.gather(0, torch.zeros(1, dtype=torch.int64)),
+            "places": lambda x: x[torch.tensor([0])]}
 
 
 @pytest.mark.parametrize("kind", [*LOOKS, *HARMLESS])

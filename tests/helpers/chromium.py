@@ -34,15 +34,16 @@ class Page:
     """One tab. `requests` holds every address that the open page asked for, `answers` what came, `complaints` what its
     console said.
 
-    `offline=True` is a browser whose network is shut: only this machine answers. `script=False` is one without JavaScript.
+    `offline=True` is a browser whose network is shut: only this machine answers. `script=False`: without JavaScript.
     """
 
-    def __init__(self, width: int = 1000, height: int = 900, *, touch: bool = False, dark: bool = False, scale: float = 1,
-                 script: bool = True, offline: bool = False):
+    def __init__(self, width: int = 1000, height: int = 900, *, touch: bool = False, dark: bool = False,
+                 scale: float = 1, script: bool = True, offline: bool = False):
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.answers: list[Response] = []
-        context = the_browser().new_context(viewport={"width": width, "height": height}, has_touch=touch, is_mobile=touch,
+        context = the_browser().new_context(viewport={"width": width, "height": height}, has_touch=touch,
+                                            is_mobile=touch,
                                             color_scheme="dark" if dark else "light", device_scale_factor=scale,
                                             java_script_enabled=script)
         if offline:
@@ -93,8 +94,10 @@ class Page:
         """With one finger."""
         finger = self.tab.context.new_cdp_session(self.tab)
         path = [tuple(a + (b - a) * k / steps for a, b in zip(start, end)) for k in range(steps + 1)]
-        for kind, points in [("touchStart", path[:1]), *(("touchMove", [point]) for point in path[1:]), ("touchEnd", [])]:
-            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+        for kind, points in [("touchStart", path[:1]), *(("touchMove", [point]) for point in path[1:]),
+                             ("touchEnd", [])]:
+            finger.send("Input.dispatchTouchEvent",
+                        {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
 
     def screenshot(self, path: Path, clip: tuple[float, float, float, float] | None = None) -> None:
         """A PNG of the whole page, or of (left, top, width, height) of it."""

@@ -20,8 +20,10 @@ def leaving(page: Page, home: str) -> list[str]:
 
 def nameless(page: Page) -> list[str]:
     """Images without alt text that are no ornaments of a link; a page without a title."""
-    images = page.run("Array.from(document.images).filter(i => !i.alt.trim() && !i.closest('a, [aria-hidden=true]')).map(i => i.src)")
-    return [f"no alt: {source[:100]}" for source in images] + ([] if page.run("document.title.trim()") else ["no title"])
+    images = page.run("""Array.from(document.images).filter(
+        i => !i.alt.trim() && !i.closest('a, [aria-hidden=true]')).map(i => i.src)""")
+    return [f"no alt: {source[:100]}" for source in images] + ([] if page.run("document.title.trim()")
+                                                               else ["no title"])
 
 
 def headings(page: Page) -> list[str]:
@@ -66,7 +68,8 @@ def places(file: Path) -> frozenset[str]:
 def unset_formulas(page: Page) -> list[str]:
     """Formulas that are still TeX, or that MathJax could not read."""
     return page.run("""Array.from(document.querySelectorAll('.math')).filter(
-        e => !e.querySelector('mjx-container') || e.querySelector('mjx-merror')).map(e => e.textContent.slice(0, 80))""")
+        e => !e.querySelector('mjx-container') || e.querySelector('mjx-merror')
+    ).map(e => e.textContent.slice(0, 80))""")
 
 
 def formulas_on_the_way(page: Page) -> list[str]:
@@ -76,11 +79,14 @@ def formulas_on_the_way(page: Page) -> list[str]:
 
 def white_cards(page: Page) -> list[str]:
     """Figures that a dark page shows on white."""
-    return page.run("""Array.from(document.querySelectorAll('figure.drawn > * img, figure.drawn > img')).filter(
-        e => e.checkVisibility() && !e.closest('.medlearn-frame') && !e.classList.contains('only-dark')).map(e => e.src)""") + page.run(
-        """Array.from(document.querySelectorAll('.medlearn-frame')).filter(e => e.checkVisibility() && !(
+    pictures = page.run("""Array.from(document.querySelectorAll('figure.drawn > * img, figure.drawn > img')).filter(
+        e => e.checkVisibility() && !e.closest('.medlearn-frame') && !e.classList.contains('only-dark')
+    ).map(e => e.src)""")
+    frames = page.run("""Array.from(document.querySelectorAll('.medlearn-frame')).filter(e => e.checkVisibility() && !(
             getComputedStyle(e, '::before').backdropFilter.startsWith('invert(1)')
-            && getComputedStyle(e, '::before').clipPath.startsWith('polygon(evenodd'))).map(e => e.querySelector('img').alt)""")
+            && getComputedStyle(e, '::before').clipPath.startsWith('polygon(evenodd'))
+    ).map(e => e.querySelector('img').alt)""")
+    return pictures + frames
 
 
 def see_through(page: Page) -> list[str]:
@@ -143,5 +149,6 @@ def weight(page: Page) -> int:
 
 def heavy_explorers(file: Path, limit: int) -> list[str]:
     """Explorers of more bytes than allowed."""
-    found = re.findall(r'<div class="medlearn-explorer".*?</script>\s*</div>', file.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.findall(r'<div class="medlearn-explorer".*?</script>\s*</div>', file.read_text(encoding="utf-8"),
+                       re.DOTALL)
     return [f"explorer {k}: {len(one.encode())} bytes" for k, one in enumerate(found) if len(one.encode()) > limit]

@@ -111,8 +111,8 @@ def on_two_processes(folder):
     """A whole training, and the first four steps of it; what each process ends with is kept."""
     for name, recipe in {"whole": SHARED, "half": Recipe(**{**vars(SHARED), "steps": 4})}.items():
         net = tiny_net()
-        history = fit(net, Pictures(augment=True), loss=F.cross_entropy, recipe=recipe, checkpoint=folder / name, every=2,
-                      validation=score, patience=9 if name == "whole" else None)
+        history = fit(net, Pictures(augment=True), loss=F.cross_entropy, recipe=recipe, checkpoint=folder / name,
+                      every=2, validation=score, patience=9 if name == "whole" else None)
         torch.save((weights_of(net), history.rows), folder / f"{name}-{os.environ['RANK']}.pt")
 
 
@@ -167,4 +167,6 @@ def disagreeing(folder):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"killed": to_be_killed, "two": on_two_processes, "interrupted": interrupted, "disagreeing": disagreeing}[sys.argv[1]](Path(sys.argv[2]))
+    what, where = sys.argv[1:3]
+    {"killed": to_be_killed, "two": on_two_processes, "interrupted": interrupted,
+     "disagreeing": disagreeing}[what](Path(where))

@@ -24,8 +24,10 @@ kernelspec:
 
 """
 REFERENCES = """\
-@article{long2015fully, author = {Long, Jonathan and Shelhamer, Evan and Darrell, Trevor}, title = {Fully}, journal = {J}, year = {2015}}
-@article{gudbjartsson1995rician, author = {Gudbjartsson, H{\\'a}kon and Patz, Samuel}, title = {The}, journal = {J}, year = {1995}}
+@article{long2015fully, author = {Long, Jonathan and Shelhamer, Evan and Darrell, Trevor},
+ title = {Fully}, journal = {J}, year = {2015}}
+@article{gudbjartsson1995rician, author = {Gudbjartsson, H{\\'a}kon and Patz, Samuel},
+ title = {The}, journal = {J}, year = {1995}}
 @article{dollar2014, author = {Doll{\\'a}r, Piotr}, title = {Fast}, journal = {J}, year = {2014}}
 """
 
@@ -36,7 +38,8 @@ def cell(code: str, *tags: str) -> str:
 
 
 TRIAL = {"exact": "", "empirical": ", effect=x - 5, control={'none': y}"}
-SHOWS_ALL_CLAIMS = cell("from statistics import mean\n\nfrom medlearn import claim\n\nx, y = mean([5, 7]), mean([-3, -1])\n"
+SHOWS_ALL_CLAIMS = cell("from statistics import mean\n\nfrom medlearn import claim\n\n"
+                        "x, y = mean([5, 7]), mean([-3, -1])\n"
                         + "\n".join(f'claim("{id}", x == 6{TRIAL[kind]})' for id, kind in kinds().items()))
 
 
@@ -53,7 +56,9 @@ class Book:
         del config["html"]["favicon"]
         self.put("_config.yml", yaml.safe_dump(config))
         self.put("book/intro.md", "# Front page\n\nWelcome.\n")
-        self.put("book/reference/glossary.md", "# Glossary\n\n:::{glossary}\nvoxel\n  A cell of a grid.\n\nIoU\n  Overlap.\n\nprobability simplex\n  All shares.\n:::\n")
+        self.put("book/reference/glossary.md",
+                 "# Glossary\n\n:::{glossary}\nvoxel\n  A cell of a grid.\n\nIoU\n  Overlap.\n\n"
+                 "probability simplex\n  All shares.\n:::\n")
         self.put("book/reference/bibliography.md", "# Bibliography\n\n```{bibliography}\n:style: unsrt\n```\n")
         self.put("book/reference/claims.md", "# The claims\n\n```{claims}\n```\n")
         self.put("book/references.bib", REFERENCES)
@@ -68,7 +73,8 @@ class Book:
     def contents(self) -> None:
         files = [*self.names, "book/reference/claims", "book/reference/glossary", "book/reference/bibliography"]
         self.put("_toc.yml", json.dumps({"format": "jb-book", "root": "book/intro",
-                                         "parts": [{"caption": "All", "chapters": [{"file": name} for name in files]}]}))
+                                         "parts": [{"caption": "All",
+                                                    "chapters": [{"file": name} for name in files]}]}))
 
     def chapter(self, name: str, *parts: str, listed: bool = True) -> Path:
         """Put a chapter into principles/; its source begins at line 12 of the file."""
@@ -81,5 +87,6 @@ class Book:
 def pages(book: Book) -> subprocess.CompletedProcess:
     """Run and build a book in a process of its own: Sphinx keeps much in globals."""
     assert execute.main(book.root) == 0
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import build, pathlib; sys.exit(build.build(pathlib.Path({str(book.root)!r})))"
+    code = (f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import build, pathlib; "
+            f"sys.exit(build.build(pathlib.Path({str(book.root)!r})))")
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

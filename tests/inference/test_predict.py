@@ -52,7 +52,8 @@ def test_labels_and_probabilities_are_monais(scan, patch):
 
 def test_one_number_is_the_patch_along_each_axis():
     model, scan = net(), volume(14, 12, 10)
-    same = [predict_volume(model, scan, patch=patch, probabilities=True).probabilities.array for patch in (8, (8, 8, 8))]
+    same = [predict_volume(model, scan, patch=patch, probabilities=True).probabilities.array
+            for patch in (8, (8, 8, 8))]
     np.testing.assert_array_equal(*same)
 
 
@@ -65,8 +66,8 @@ def test_flips_are_the_mean_over_all_ways_to_mirror():
         expected = sum(model(image.flip(way)).flip(way) for way in ways) / 4
     found = predict_volume(model, scan, patch=8, flips=(0, 2), probabilities=True)
     np.testing.assert_allclose(found.probabilities.array, expected.softmax(1)[0].numpy(), atol=1e-5)
-    assert not np.allclose(found.probabilities.array, predict_volume(model, scan, patch=8, probabilities=True).probabilities.array,
-                           atol=1e-3)
+    assert not np.allclose(found.probabilities.array,
+                           predict_volume(model, scan, patch=8, probabilities=True).probabilities.array, atol=1e-3)
 
 
 def test_members_are_those_of_class_entropy():
@@ -118,7 +119,8 @@ def test_many_classes_have_room():
 
 @pytest.mark.parametrize("options, match", [
     (dict(net=print), "net: expected an nn.Module"), (dict(scan=np.zeros((8, 8, 8))), "volume: expected a Volume"),
-    (dict(patch=(8, 8)), "patch: expected 3 numbers"), (dict(flips=(3,)), "flips: expected"), (dict(flips=(0, 0)), "flips: expected"),
+    (dict(patch=(8, 8)), "patch: expected 3 numbers"), (dict(flips=(3,)), "flips: expected"),
+    (dict(flips=(0, 0)), "flips: expected"),
     (dict(passes=4), "passes: expected one network and a generator="),
     (dict(passes=1, generator=torch.Generator()), "passes: expected a whole number, 2 or more"),
     (dict(passes=4, generator=torch.Generator()), "net: expected a dropout layer"),
@@ -167,7 +169,8 @@ def test_at_another_spacing_the_answer_comes_back_onto_the_scan(tmp_path):
 
 def test_maps_stand_beside_the_labels(tmp_path):
     write_volume(tmp_path / "scan.nii.gz", volume(9, 8, 7))
-    predict_file(Ensemble.of([net(seed=0), net(seed=1)]), tmp_path / "scan.nii.gz", target=tmp_path / "said.nii.gz", patch=8)
+    predict_file(Ensemble.of([net(seed=0), net(seed=1)]), tmp_path / "scan.nii.gz", target=tmp_path / "said.nii.gz",
+                 patch=8)
     assert sorted(path.name for path in tmp_path.glob("said*")) == [
         "said.aleatoric.nii.gz", "said.epistemic.nii.gz", "said.nii.gz"]
     assert read_volume(tmp_path / "said.epistemic.nii.gz").array.max() > 0
@@ -215,7 +218,8 @@ def test_the_peak_of_memory_is_a_part_of_monais_at_equal_answers(tmp_path):
     """The freed memory goes back at once in both, or the peak says nothing of what was needed."""
     peaks = {}
     for which in ("monai", "medlearn"):
-        run = subprocess.run([sys.executable, "-c", PEAK, which, str(tmp_path / which)], capture_output=True, text=True, check=False,
+        run = subprocess.run([sys.executable, "-c", PEAK, which, str(tmp_path / which)], capture_output=True, text=True,
+                             check=False,
                              env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0",
                                   "OMP_NUM_THREADS": "1"})
         assert run.returncode == 0, run.stderr

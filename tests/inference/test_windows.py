@@ -115,4 +115,5 @@ def test_what_is_refused(refused, options, match):
 def test_members_that_come_and_go_are_refused(refused):
     turns = iter(range(100))
     with refused("answers: expected 2 for each window, got 1"):
-        list(blended_planes(lambda x: [net()(x)] * (2 if next(turns) == 0 else 1), torch.zeros(1, 8, 8, 8), patch=(4, 4, 4)))
+        list(blended_planes(lambda x: [net()(x)] * (2 if next(turns) == 0 else 1), torch.zeros(1, 8, 8, 8),
+                            patch=(4, 4, 4)))

@@ -301,7 +301,7 @@ def test_one_criterion_has_to_be_chosen(refused):
 
 
 def ignoring_by_hand(truth, answer, ignored, threshold):
-    """Maps with the ignored voxels taken out, and without the found things that nothing but the unknown has a claim on."""
+    """Maps without the ignored voxels, and without the found things that nothing but the unknown has a claim on."""
     left_true, left_found = (np.where(ignored, 0, map_) for map_ in (truth, answer))
     pq = panoptic_quality(left_found, left_true, iou=threshold)
     unknown = [i for i in np.unique(left_found[left_found > 0]) if 2 * (left_found == i).sum() < (answer == i).sum()]

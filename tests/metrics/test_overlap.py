@@ -211,7 +211,8 @@ def test_what_the_answer_holds_where_the_truth_is_ignored_means_nothing(refused)
     truth, answer = torch.tensor([[[0, -1], [1, -1]]]), torch.tensor([[[0, 7], [1, -1]]])
     counts = confusion_counts(answer, truth, classes=2, ignore_index=-1)
     assert counts.dice.tolist() == [[1.0, 1.0]] and counts.tn.tolist() == [[1, 1]]
-    for options, message in ((dict(), "prediction: expected labels of 0..1"), (dict(ignore_index=9), "prediction: expected"),
+    for options, message in ((dict(), "prediction: expected labels of 0..1"),
+                             (dict(ignore_index=9), "prediction: expected"),
                              (dict(ignore_index=1.5), "ignore_index: expected a whole number")):
         with refused(message):
             confusion_counts(answer, truth, classes=2, **options)

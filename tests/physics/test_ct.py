@@ -167,7 +167,8 @@ def test_the_logarithms_variance_is_one_over_the_count(mean, sd):
     measured = log_transform(counts, 1e6, electronic_sd=sd)
     theory = (mean + sd ** 2) / mean ** 2
     assert measured.line_integrals.var().item() == pytest.approx(theory, rel=0.05)
-    assert measured.line_integrals.mean().item() == pytest.approx(p[0, 0].item(), abs=theory + 4 * math.sqrt(theory / 40000))
+    assert measured.line_integrals.mean().item() == pytest.approx(p[0, 0].item(),
+                                                                  abs=theory + 4 * math.sqrt(theory / 40000))
     assert measured.variance.median().item() == pytest.approx(theory, rel=0.02)
 
 
@@ -261,7 +262,8 @@ def test_least_squares_is_the_likelihood_to_second_order():
     for step in (1e-3, -2e-3):
         p = measured.line_integrals + step
         nll = poisson_nll(expected_counts(p, 1e5), counts) - poisson_nll(counts, counts)
-        torch.testing.assert_close(weighted_least_squares(p, measured.line_integrals, variance=measured.variance), nll, rtol=2e-3, atol=0)
+        torch.testing.assert_close(weighted_least_squares(p, measured.line_integrals, variance=measured.variance), nll,
+                                   rtol=2e-3, atol=0)
 
 
 def test_likelihoods_are_float32_under_autocast_and_empty_for_nothing():
@@ -273,7 +275,8 @@ def test_likelihoods_are_float32_under_autocast_and_empty_for_nothing():
 
 @pytest.mark.parametrize("expected, counts, name", [
     ([1.0], [-1.0], "counts"), ([1.0], [math.nan], "counts"), ([-1.0], [0.0], "expected"),
-    ([math.nan], [0.0], "expected"), ([0.0], [2.0], "expected"), ([math.inf], [2.0], "expected"), ([1.0, 2.0], [1.0], "counts"),
+    ([math.nan], [0.0], "expected"), ([0.0], [2.0], "expected"), ([math.inf], [2.0], "expected"),
+    ([1.0, 2.0], [1.0], "counts"),
 ])
 def test_counts_without_a_likelihood_are_refused(refused, expected, counts, name):
     with refused(f"{name}: expected .* got"):

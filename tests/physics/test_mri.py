@@ -74,8 +74,10 @@ def test_parameters_broadcast_and_none_gives_none():
 
 @pytest.mark.parametrize("wrong, name", [
     (dict(proton_density=-1.0), "proton_density"), (dict(t1_ms=0.0), "t1_ms"), (dict(t2star_ms=-5.0), "t2star_ms"),
-    (dict(tr_ms=0.0), "tr_ms"), (dict(te_ms=-1.0), "te_ms"), (dict(te_ms=30.0), "te_ms"), (dict(flip_deg=181.0), "flip_deg"),
-    (dict(flip_deg=-1.0), "flip_deg"), (dict(t1_ms=math.nan), "t1_ms"), (dict(proton_density=math.nan), "proton_density"),
+    (dict(tr_ms=0.0), "tr_ms"), (dict(te_ms=-1.0), "te_ms"), (dict(te_ms=30.0), "te_ms"),
+    (dict(flip_deg=181.0), "flip_deg"),
+    (dict(flip_deg=-1.0), "flip_deg"), (dict(t1_ms=math.nan), "t1_ms"),
+    (dict(proton_density=math.nan), "proton_density"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_no_scanner_does_is_refused(refused, wrong, name):
     with refused(f"{name}: expected .* got"):
@@ -132,7 +134,8 @@ def test_an_inversion_nulls_fluid_and_leaves_what_has_recovered():
     fluid, white = inversion_recovery(1.0, t1_ms=torch.tensor([4300.0, 832.0]), t2_ms=100.0, tr_ms=60_000.0, te_ms=10.0,
                                       ti_ms=4300.0 * math.log(2)).tolist()
     assert abs(fluid) < 1e-5 and white > 0.8
-    assert inversion_recovery(torch.ones(0), t1_ms=900.0, t2_ms=80.0, tr_ms=5000.0, te_ms=10.0, ti_ms=2000.0).shape == (0,)
+    assert inversion_recovery(torch.ones(0), t1_ms=900.0, t2_ms=80.0, tr_ms=5000.0, te_ms=10.0,
+                              ti_ms=2000.0).shape == (0,)
 
 
 @pytest.mark.parametrize("ti", [-1.0, 4950.0])
@@ -152,7 +155,8 @@ def test_a_short_echo_weights_by_t1_and_a_long_repetition_by_t2():
 
 
 def test_spin_echo_parameters_broadcast_and_none_gives_none():
-    assert spin_echo(torch.ones(3, 1), t1_ms=torch.full((4,), 900.0), t2_ms=80.0, tr_ms=500.0, te_ms=10.0).shape == (3, 4)
+    t1_ms = torch.full((4,), 900.0)
+    assert spin_echo(torch.ones(3, 1), t1_ms=t1_ms, t2_ms=80.0, tr_ms=500.0, te_ms=10.0).shape == (3, 4)
     assert spin_echo(torch.ones(0), t1_ms=900.0, t2_ms=80.0, tr_ms=500.0, te_ms=10.0).shape == (0,)
 
 

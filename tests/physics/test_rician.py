@@ -88,7 +88,8 @@ def test_without_a_measured_signal_the_density_is_0():
 def test_the_loss_is_minus_the_density_but_for_what_no_parameter_moves(shape, seed):
     g = seeded(seed)
     nu, m, sigma = (torch.rand(shape, generator=g) + 0.01 for _ in range(3))
-    torch.testing.assert_close(rician_nll(nu, m, sigma=sigma), -rice_logpdf(m, nu, sigma) + m.log(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rician_nll(nu, m, sigma=sigma), -rice_logpdf(m, nu, sigma) + m.log(), rtol=1e-4,
+                               atol=1e-4)
     one_each = sigma.flatten(1)[:, 0]
     whole = one_each.reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
     torch.testing.assert_close(rician_nll(nu, m, sigma=one_each), rician_nll(nu, m, sigma=whole.contiguous()))

@@ -78,7 +78,8 @@ def test_half_precision_is_computed_in_float32_and_nothing_stays_nothing():
 
 
 @pytest.mark.parametrize("transform, wrong", [
-    (anscombe, -1.0), (anscombe, math.nan), (anscombe, math.inf), (inverse_anscombe, -0.1), (inverse_anscombe, math.nan),
+    (anscombe, -1.0), (anscombe, math.nan), (anscombe, math.inf), (inverse_anscombe, -0.1),
+    (inverse_anscombe, math.nan),
     (log_speckle, 0.0), (log_speckle, -1.0), (log_speckle, math.nan), (inverse_log_speckle, math.nan),
 ], ids=lambda value: getattr(value, "__name__", str(value)))
 def test_what_was_not_measured_is_refused(refused, transform, wrong):

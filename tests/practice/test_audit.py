@@ -1,4 +1,4 @@
-"""The study that is to be audited: its scans are those of the cohort, its answers a network's, its faults as they are said."""
+"""The study that is to be audited: its scans are the cohort's, its answers a network's, its faults as they are said."""
 import pytest
 import torch
 
@@ -20,7 +20,8 @@ def test_kept_masks_are_those_of_the_cohort():
 def test_the_network_knows_its_own_patients_better_than_new_ones():
     study = hand_in(0, ("leak",))
     known = torch.isin(study.scan[study.test, 0], study.learnt[:, 0])
-    dice = [reported(study.probability, study.label, scan=study.scan, rows=dict.fromkeys(study.report, study.test[some]))
+    dice = [reported(study.probability, study.label, scan=study.scan,
+                     rows=dict.fromkeys(study.report, study.test[some]))
             ["dice"] for some in (known, ~known)]
     assert known.sum() == 30 and dice[0] > dice[1] + 0.05
 

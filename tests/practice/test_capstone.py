@@ -1,4 +1,4 @@
-"""The ward: files that differ as a scanner's do, labels that lie on them, and no truth of the test in what is handed out."""
+"""The ward: files that differ as a scanner's do, labels that lie on them, no truth of the test in what is given out."""
 import numpy as np
 import pytest
 

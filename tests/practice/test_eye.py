@@ -27,7 +27,8 @@ def test_slices_are_windowed_and_hold_both_organs_and_no_two_are_alike():
 
 
 def test_costs_are_those_of_the_formula():
-    net = lambda: nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 1))
+    net = lambda: nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
+                                nn.Conv2d(8, 3, 1))
     voxels = 112 * 80 // 4
     assert eye_cost(net) == EyeCost(9 * 8 + 8 + 16 + 8 * 3 + 3, voxels * (9 * 8 + 8 * 3))
 

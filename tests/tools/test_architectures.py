@@ -43,6 +43,13 @@ def test_a_thin_twin_sees_as_far_as_the_network_itself():
     assert said("unet")["logits"]["sees"] == f"{field.size[0]} × {field.size[1]}"
 
 
+def test_one_head_answers_for_the_whole_image_and_three_for_each_voxel():
+    told = said("tasks")
+    assert told["diagnosis"] == {"shape": "3", "weights": "195", "sees": "all of it"}
+    assert [told[head]["shape"] for head in ("semantic", "centre", "offset")] == [f"{n} × 64 × 64" for n in (6, 1, 2)]
+    assert {told[head]["sees"] for head in ("semantic", "centre", "offset")} == {told["y_0"]["sees"]}
+
+
 def test_a_nested_head_sees_what_its_depth_sees():
     told = said("unetpp")
     assert [told[f"head {d}"]["sees"] for d in (1, 2, 3)] == [told[f"x_0,{d}"]["sees"] for d in (1, 2, 3)]

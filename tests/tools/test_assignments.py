@@ -1,4 +1,4 @@
-"""Assignments for nbgrader: its schema, one answer and one locked test an exercise, and stubs that keep their signatures."""
+"""Assignments for nbgrader: its schema, an answer and a locked test for each exercise, stubs with their signatures."""
 import ast
 import re
 
@@ -13,8 +13,8 @@ from medlearn.checks import registered
 
 # nbgraderformat/v3.json of nbgrader 0.9: what it requires, what it allows, and of which kind
 REQUIRED = {"schema_version", "grade", "locked", "solution"}
-KINDS = {"schema_version": int, "grade": bool, "locked": bool, "solution": bool, "task": bool, "grade_id": str, "points": int,
-         "cell_type": str, "checksum": str}
+KINDS = {"schema_version": int, "grade": bool, "locked": bool, "solution": bool, "task": bool, "grade_id": str,
+         "points": int, "cell_type": str, "checksum": str}
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,13 @@ def test_the_metadata_is_that_of_schema_three(course):
 
 
 def test_every_check_of_the_book_is_graded_once(course):
-    asked = [id for chapter in chapters(ROOT) if not is_solution(chapter) for cell in nbformat.read(path_of(chapter), 4).cells
+    asked = [id for chapter in chapters(ROOT) if not is_solution(chapter)
+             for cell in nbformat.read(path_of(chapter), 4).cells
              if cell.cell_type == "code" and "check(" in cell.source for id in check_ids(cell.source)]
-    points = {meta["grade_id"]: meta["points"] for notebook in course.values() for meta in told(notebook) if meta["grade"]}
-    assert points == {"test-" + re.sub(r"\W|_", "-", id): len(registered()[id].cases) for id in asked} and len(points) > 40
+    points = {meta["grade_id"]: meta["points"] for notebook in course.values()
+              for meta in told(notebook) if meta["grade"]}
+    assert points == {"test-" + re.sub(r"\W|_", "-", id): len(registered()[id].cases) for id in asked}
+    assert len(points) > 40
 
 
 def test_what_is_between_the_marks_is_the_solution_and_all_of_it(course):
@@ -54,7 +57,8 @@ def test_what_is_between_the_marks_is_the_solution_and_all_of_it(course):
             if cell.metadata.get("nbgrader", {}).get("solution"):
                 lines = cell.source.splitlines()
                 assert "\n".join(line for line in lines if line.strip() not in (BEGIN, END)) in solutions
-                emptied = re.sub(rf"( *){BEGIN}\n.*?{END}", r"\1raise NotImplementedError()", cell.source, flags=re.DOTALL)
+                emptied = re.sub(rf"( *){BEGIN}\n.*?{END}", r"\1raise NotImplementedError()", cell.source,
+                                 flags=re.DOTALL)
                 for node in ast.walk(ast.parse(emptied)):
                     if isinstance(node, ast.FunctionDef):
                         assert isinstance(node.body[-1], ast.Raise) and len(node.body) <= 2, emptied
@@ -73,13 +77,15 @@ def test_a_test_fails_for_a_stub_and_passes_for_the_solution(course):
 
 def test_a_starter_stays_the_students(course):
     notebook = next(notebook for path, notebook in course.items() if path.stem == "loss")
-    starter, test = notebook.cells[(at := next(i for i, cell in enumerate(notebook.cells) if "nbgrader" in cell.metadata)) - 1], notebook.cells[at]
+    at = next(i for i, cell in enumerate(notebook.cells) if "nbgrader" in cell.metadata)
+    starter, test = notebook.cells[at - 1], notebook.cells[at]
     assert "def loss" in starter.source and "check(" not in starter.source and test.metadata["nbgrader"]["locked"]
 
 
 def test_marks_stand_inside_the_outermost_function():
-    assert marked('class A:\n    def f(self):\n        """Doc."""\n        def g():\n            return 1\n        return g()') == (
-        f'class A:\n    def f(self):\n        """Doc."""\n        {BEGIN}\n        def g():\n            return 1\n        return g()\n        {END}')
+    head = 'class A:\n    def f(self):\n        """Doc."""\n'
+    body = "        def g():\n            return 1\n        return g()"
+    assert marked(head + body) == f"{head}        {BEGIN}\n{body}\n        {END}"
 
 
 def test_where_to_must_be_said(capsys):

@@ -21,7 +21,8 @@ def test_a_false_claim(book, capsys):
     book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS.replace(f'claim("{id}", x == 6)', f'claim("{id}", x == 7)'))
     done = pages(book)
     assert done.returncode == 1  # and the book is there
-    assert f"these claims do not hold on this machine:\n{ONE}.md: Claim {id} DOES NOT HOLD HERE: {sentence}" in done.stderr
+    assert ("these claims do not hold on this machine:\n"
+            f"{ONE}.md: Claim {id} DOES NOT HOLD HERE: {sentence}") in done.stderr
     page = (book.root / f"_build/html/{ONE}.html").read_text()
     assert "Does not hold here" in page and "machine: " in page and page.count('class="claim claim-fails"') == 1
     assert pages(book).returncode == 1  # and again, where nothing had to be built
@@ -38,7 +39,8 @@ def test_a_claim_that_could_pass_without_its_run(book, capsys):
     book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS.replace("x == 6", "x == x"))
     assert execute.main(book.root) == 0  # it does pass
     assert notebooks.main(["--check"], book.root) == 1
-    assert f"code cell 1: claim {next(iter(claims()))} has a condition that is true whatever was computed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"code cell 1: claim {next(iter(claims()))} has a condition that is true whatever was computed" in said
 
 
 def test_an_untranslatable_directive(book, capsys):
@@ -72,7 +74,8 @@ def test_a_notebook_edited_by_hand(book, capsys):
 
 def test_a_solution_whose_check_does_not_pass(book, capsys):
     fake = "def check(id, answer):\n    print(id + ': 2 of 3 cases passed.')"
-    book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS, cell(fake), cell('def f():\n    pass\n\ncheck("tasks.volume", f)', "solution"))
+    book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS, cell(fake),
+                 cell('def f():\n    pass\n\ncheck("tasks.volume", f)', "solution"))
     assert execute.main(book.root) == 0
     assert notebooks.main(["--check"], book.root) == 1
     assert capsys.readouterr().err == (
@@ -90,6 +93,7 @@ def test_a_chapter_missing_from_the_contents_a_figure_without_words_and_a_page_n
     assert f"{ONE}.md:14: WARNING: figure without alt text" in done.stderr
     lines = (book.root / f"{ONE}.md").read_text().splitlines()
     drawn = next(number for number, line in enumerate(lines, 1) if line.startswith("from IPython.display"))
-    assert f"{ONE}.md:{drawn + 1}: WARNING: figure without alt text" in done.stderr      # as MyST counts, within the cell
+    # as MyST counts, within the cell
+    assert f"{ONE}.md:{drawn + 1}: WARNING: figure without alt text" in done.stderr
     assert f"{ONE}.md:16: WARNING: unknown document: 'nowhere'" in done.stderr
     assert not (book.root / "_build/html/.built-from").exists()

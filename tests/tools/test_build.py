@@ -13,8 +13,10 @@ REFERS = """\
 (one)=
 # One
 
-{cite:p}`long2015fully` and {cite:t}`gudbjartsson1995rician` on a {term}`voxel`, {term}`IoU`, {term}`probability simplex`.
-See {doc}`02_two`, {doc}`/book/intro`, {ref}`two`, {ref}`a-part`, {eq}`eq-a`, {eq}`eq-b`, {ref}`one-double`, {numref}`fig-brain`.
+{cite:p}`long2015fully` and {cite:t}`gudbjartsson1995rician`
+on a {term}`voxel`, {term}`IoU`, {term}`probability simplex`.
+See {doc}`02_two`, {doc}`/book/intro`, {ref}`two`, {ref}`a-part`,
+{eq}`eq-a`, {eq}`eq-b`, {ref}`one-double`, {numref}`fig-brain`.
 
 $$
 a = 1
@@ -63,6 +65,8 @@ Drawn.
 - tube | Tube | It sends.
 - body | Body | It takes.
 
+- coil | Coil | It hears.
+
 The way.
 :::
 
@@ -109,6 +113,12 @@ def test_schematics_are_numbered_figures_whose_parts_speak(built):
     said = re.findall(r'data-says="([^"]+)"', html)
     assert "Tube: It sends." in said and any(text.startswith("weights: shape 4 heads") for text in said)
     assert html.count("<figcaption>") == html.count("<figure") == 3
+
+
+def test_rows_of_steps_stand_one_below_the_other(built):
+    html = (built.root / "_build/html/book/principles/02_two.html").read_text()
+    rows = re.findall(r'<ol class="chain">(.*?)</ol>', html)
+    assert [re.findall(r"<span>(\w+)</span>", row) for row in rows] == [["Tube", "Body"], ["Coil"]]
 
 
 def test_pages_know_where_the_repository_is(built):

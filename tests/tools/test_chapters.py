@@ -10,9 +10,10 @@ from references import Place, References
 def test_a_chapter_is_a_listed_page_that_runs(book):
     book.chapter("02_two", "# Two")
     book.chapter("01_one", "# One")
-    assert documents(book.root) == ["book/intro", "book/principles/02_two", "book/principles/01_one", "book/reference/claims",
-                                    "book/reference/glossary", "book/reference/bibliography"]
-    assert [name_of(path, book.root) for path in chapters(book.root)] == ["book/principles/02_two", "book/principles/01_one"]
+    assert documents(book.root) == ["book/intro", "book/principles/02_two", "book/principles/01_one",
+                                    "book/reference/claims", "book/reference/glossary", "book/reference/bibliography"]
+    assert [name_of(path, book.root) for path in chapters(book.root)] == ["book/principles/02_two",
+                                                                          "book/principles/01_one"]
     assert orphans(book.root) == []
 
 
@@ -22,7 +23,8 @@ def test_what_contents_and_folders_do_not_agree_on_is_named(book):
     book.put("book/practice/capstone.md", "# A page without code")
     book.names.append("book/principles/09_later")
     book.contents()
-    assert orphans(book.root) == ["book/practice/capstone.md: not in _toc.yml", "book/principles/02_lost.md: not in _toc.yml",
+    assert orphans(book.root) == ["book/practice/capstone.md: not in _toc.yml",
+                                  "book/principles/02_lost.md: not in _toc.yml",
                                   "_toc.yml: no file book/principles/09_later.md"]
 
 
@@ -47,7 +49,8 @@ def test_an_empty_chapter_has_no_cells(book):
 
 def test_the_address_is_that_of_the_settings(book):
     at = repository(book.root)
-    assert at == home(book.root) == Repository("https://github.com/someone/brains", "trunk", "https://someone.github.io/brains/")
+    assert at == home(book.root) == Repository("https://github.com/someone/brains", "trunk",
+                                               "https://someone.github.io/brains/")
     assert at.page("book/intro") == "https://someone.github.io/brains/book/intro.html"
     assert at.colab("book/a.ipynb") == "https://colab.research.google.com/github/someone/brains/blob/trunk/book/a.ipynb"
     assert at.install == "medlearn[dicom] @ git+https://github.com/someone/brains@trunk"
@@ -77,7 +80,8 @@ def test_where_no_address_is_known_nothing_links_there(book):
 
 def test_the_environment_overrules_the_rest(book, monkeypatch):
     monkeypatch.setenv("GITHUB_REPOSITORY", "Runner/Name")
-    assert repository(book.root) == Repository("https://github.com/Runner/Name", "trunk", "https://runner.github.io/Name/")
+    assert repository(book.root) == Repository("https://github.com/Runner/Name", "trunk",
+                                               "https://runner.github.io/Name/")
     monkeypatch.setenv("MEDLEARN_REPO_URL", "https://git.hospital.example/brains.git/")
     with pytest.raises(ValueError, match="expected MEDLEARN_BOOK_URL .* https://git.hospital.example/brains"):
         repository(book.root)

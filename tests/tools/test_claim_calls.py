@@ -26,7 +26,8 @@ def test_claims_in_finds_each_call_with_its_line():
 
 
 def test_call_in_gives_the_call_as_it_stands():
-    assert call_in(CELL, "tasks.semantic-merges") == 'medlearn.claim(\n    "tasks.semantic-merges", holds=(x < 1).all())'
+    call = 'medlearn.claim(\n    "tasks.semantic-merges", holds=(x < 1).all())'
+    assert call_in(CELL, "tasks.semantic-merges") == call
     assert call_in(CELL, "no.claim") == call_in("", "ce.gradient") == ""
 
 

@@ -120,7 +120,8 @@ HONEST = {
     "a table":
         "e = {'a': x - y, 'b': y - z}\nclaim('a.b', min(e.values()) > 0, effect=e, control={'n': {'a': u, 'b': v}})",
     "own margin":
-        "def margin(a):\n    return f(a) - 0.1\nclaim('a.b', margin(x) > 0, effect=margin(x), control={'n': margin(y)})",
+        "def margin(a):\n    return f(a) - 0.1\n"
+        "claim('a.b', margin(x) > 0, effect=margin(x), control={'n': margin(y)})",
     "a row of controls": "claim('a.b', m(x) > 0, effect=m(x), control={name: m(y) for name, y in rivals.items()})",
     "chosen ones": "claim('a.b', all(x > 0 for x in xs if x != 3))",
     "an argument": "def show(x):\n    claim('a.b', x > 1)\nshow(f())",

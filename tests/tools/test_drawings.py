@@ -3,7 +3,8 @@ from xml.etree import ElementTree
 
 from drawings import GLYPHS, HEIGHT, WIDTH, Arrow, Box, path, sentence, svg, table
 
-BOXES = (Box("x_0", (0, 0), "8 × 4", {"shape": "8 × 4", "sees": "3 & <5>"}), Box("answer", (2, 1), "1 × 4", {"shape": "1 × 4", "sees": "all"}))
+BOXES = (Box("x_0", (0, 0), "8 × 4", {"shape": "8 × 4", "sees": "3 & <5>"}),
+         Box("answer", (2, 1), "1 × 4", {"shape": "1 × 4", "sees": "all"}))
 ARROWS = (Arrow("x_0", "answer"), Arrow("x_0", "answer", "skip"))
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -41,7 +42,8 @@ def test_an_arrow_goes_from_edge_to_edge_and_an_arc_over_what_lies_between():
 
 def test_the_table_says_all_that_the_boxes_say():
     text = table(BOXES)
-    assert [text.count(f"<td>{cell}</td>") for cell in ("x 0", "8 × 4", "3 &amp; &lt;5&gt;", "answer", "all")] == [1] * 5
+    assert [text.count(f"<td>{cell}</td>")
+            for cell in ("x 0", "8 × 4", "3 &amp; &lt;5&gt;", "answer", "all")] == [1] * 5
 
 
 def test_glyphs_stay_on_their_paper():

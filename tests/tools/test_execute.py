@@ -25,7 +25,8 @@ def test_a_second_run_does_only_what_changed(book, runs, capsys):
     book.put("medlearn/room.py", "x = 1\n")
     assert main(book.root) == 0 and sorted(runs) == ["01_one", "02_two"]
     assert "Chapters: 2, to run: 2" in capsys.readouterr().out
-    assert list(json.loads((book.root / "_build/times.json").read_text())) == ["book/principles/01_one.md", "book/principles/02_two.md"]
+    times = json.loads((book.root / "_build/times.json").read_text())
+    assert list(times) == ["book/principles/01_one.md", "book/principles/02_two.md"]
 
     runs.clear()
     assert main(book.root) == 0 and runs == []
@@ -59,13 +60,15 @@ def test_a_chapter_that_takes_too_long_is_named(book, monkeypatch):
     monkeypatch.setattr(execution, "CELL_TIMEOUT_S", 1)
     book.chapter("01_slow", "# Slow\n", cell("import time\n\ntime.sleep(60)"))
     failure = execute(book.root)[0].failure
-    assert failure.startswith("book/principles/01_slow.md:15: code cell 1 failed") and failure.endswith("no answer within 1 s")
+    assert failure.startswith("book/principles/01_slow.md:15: code cell 1 failed")
+    assert failure.endswith("no answer within 1 s")
 
 
 def test_a_chapter_whose_kernel_dies_is_named(book):
     book.chapter("02_dead", "# Dead\n", cell("import os\n\nos._exit(1)"))
     failure = execute(book.root)[0].failure
-    assert failure.startswith("book/principles/02_dead.md:15: code cell 1 failed") and failure.endswith("its kernel died (out of memory?)")
+    assert failure.startswith("book/principles/02_dead.md:15: code cell 1 failed")
+    assert failure.endswith("its kernel died (out of memory?)")
 
 
 def test_outputs_depend_on_package_recordings_and_scale(book, monkeypatch):
@@ -124,14 +127,16 @@ def test_a_claim_that_prints_no_line_is_named(book, code, tags, capsys):
 def test_a_claim_that_printed_its_line_is_not_named_whether_it_holds_or_not(book):
     id = next(id for id, kind in kinds().items() if kind == "exact")
     for holds in ("3", "4"):
-        book.chapter("01_one", "# One\n", cell(f'from medlearn import claim\n\nclaim("{id}", sum(range(3)) == {holds})'))
+        book.chapter("01_one", "# One\n",
+                     cell(f'from medlearn import claim\n\nclaim("{id}", sum(range(3)) == {holds})'))
         assert main(book.root) == 0 and execution.unshown(book.root) == []
 
 
 def test_a_new_tag_runs_nothing(book, runs):
     chapter = book.chapter("01_one", "# One\n", cell("print(6 * 7)"))
     assert main(book.root) == 0 and runs == ["01_one"]
-    chapter.write_text(chapter.read_text().replace("```{code-cell} ipython3\n", "```{code-cell} ipython3\n:tags: [plot]\n\n"))
+    chapter.write_text(chapter.read_text().replace("```{code-cell} ipython3\n",
+                                                   "```{code-cell} ipython3\n:tags: [plot]\n\n"))
     assert main(book.root) == 0 and runs == ["01_one"]
     made = next(one for one in executed(chapter, book.root).cells if one.cell_type == "code")
     assert made.metadata.tags == ["plot"] and made.outputs[0].text == "42\n"

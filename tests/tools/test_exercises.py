@@ -1,4 +1,4 @@
-"""Exercises from one source: the stub keeps what a student needs and nothing of the answer; later cells never lean on one."""
+"""Exercises from one source: a stub keeps what a student needs, not the answer; later cells never lean on one."""
 import ast
 
 import pytest
@@ -10,15 +10,19 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 @pytest.mark.parametrize("solution, left", [
     ('def f(x):\n    return x\n\ncheck("a.b", f)', f'def f(x):\n    {YOUR_TURN}\n\n\ncheck("a.b", f)'),
     ("def f(x): return x", f"def f(x):\n    {YOUR_TURN}"),
-    ('def f(x):\n    """What it gives."""\n    # the trick\n    return x', f'def f(x):\n    """What it gives."""\n    {YOUR_TURN}'),
+    ('def f(x):\n    """What it gives."""\n    # the trick\n    return x',
+     f'def f(x):\n    """What it gives."""\n    {YOUR_TURN}'),
     ('def f(x):  # the trick\n    # more of it\n    """What é gives.\n\n    And more.\n    """; y = 1\n    return y',
      f'def f(x):\n    """What é gives.\n\n    And more.\n    """\n    {YOUR_TURN}'),
     ("@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {1: 2},\n      *, y=lambda z: 3) -> 'a:b':\n    return x",
-     f"@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {{1: 2}},\n      *, y=lambda z: 3) -> 'a:b':\n    {YOUR_TURN}"),
+     "@torch.no_grad()\n@cache\ndef f(x: dict[str, int] = {1: 2},\n      *, y=lambda z: 3) -> 'a:b':\n"
+     f"    {YOUR_TURN}"),
     ("async def f():\n    return 1", f"async def f():\n    {YOUR_TURN}"),
     ("import torch\nfrom math import pi\nK = 3\nprint(K)\nfor i in x:\n    pass", "import torch\nfrom math import pi"),
-    ("import torch\n\ndef f():\n    def inner():\n        pass\n    return inner", f"import torch\n\n\ndef f():\n    {YOUR_TURN}"),
-    ('class Net(Module):\n    """A net."""\n    k: int = 3\n    scale = 17\n\n    def __init__(self):\n        self.x = 1\n\n'
+    ("import torch\n\ndef f():\n    def inner():\n        pass\n    return inner",
+     f"import torch\n\n\ndef f():\n    {YOUR_TURN}"),
+    ('class Net(Module):\n    """A net."""\n    k: int = 3\n    scale = 17\n\n'
+     '    def __init__(self):\n        self.x = 1\n\n'
      '    def forward(self, x):\n        """Go."""\n        return x\n\nmedlearn.check("a.b", Net)',
      f'class Net(Module):\n    """A net."""\n    k: int = 3\n\n    def __init__(self):\n        {YOUR_TURN}\n\n'
      f'    def forward(self, x):\n        """Go."""\n        {YOUR_TURN}\n\n\nmedlearn.check("a.b", Net)'),
@@ -38,7 +42,8 @@ def test_a_stub_prints_what_an_unattempted_answer_prints():
 
 def chapter(*codes: str) -> list[Cell]:
     """Cells; one that begins with `#!` is a solution."""
-    return [Cell("markdown", "text", {}, 1), *(Cell("code", code, {"tags": ["solution"] if code.startswith("#!") else []}, 1) for code in codes)]
+    return [Cell("markdown", "text", {}, 1),
+            *(Cell("code", code, {"tags": ["solution"] if code.startswith("#!") else []}, 1) for code in codes)]
 
 
 @pytest.mark.parametrize("codes, found", [
@@ -81,7 +86,8 @@ def test_the_checks_say_what_the_tools_read():
     """Engine and tools agree on the two sentences."""
     from medlearn.checks import Case, Check, not_attempted
     one = Check("a.b", reference=abs, cases=(Case("one", {"x": -1.0}, "none"),))
-    notebook = new_notebook(cells=[new_code_cell('check("a.b", abs)', outputs=[new_output("stream", text=f"{one.examine(abs)}\n")])])
+    notebook = new_notebook(cells=[new_code_cell('check("a.b", abs)',
+                                                 outputs=[new_output("stream", text=f"{one.examine(abs)}\n")])])
     assert unsolved(notebook) == []
 
     scope = {}

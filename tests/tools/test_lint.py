@@ -18,7 +18,8 @@ def found(book):
 
 
 def test_a_sound_chapter_has_no_complaint(found):
-    assert found("# One\n\n:::{note}\ntext\n:::\n", cell("x = f()\nclaim('a.b', x > 1)"), cell(ASKS, "solution", "hide-cell"), cell("x;", lint.UNCHECKED)) == []
+    assert found("# One\n\n:::{note}\ntext\n:::\n", cell("x = f()\nclaim('a.b', x > 1)"),
+                 cell(ASKS, "solution", "hide-cell"), cell("x;", lint.UNCHECKED)) == []
     assert found("") == []
 
 
@@ -28,10 +29,14 @@ def test_a_sound_chapter_has_no_complaint(found):
     (["# One\n", cell("x = 1\n%timeit x")], "16: code cell 1: not plain Python (invalid syntax)"),
     (["# One\n", cell("x = 1"), cell("claim('a.b', True)")], "19: code cell 2: claim a.b has a constant condition"),
     (["# One\n", cell("ok = True"), cell("claim('a.b', ok)")], "19: code cell 2: claim a.b has a constant condition"),
-    ([cell("f = 1\n\nclaim('a.b', f)", "solution")], "15: code cell 1: a solution without check(...): nobody would know whether it is right"),
-    ([cell(ASKS + "\nclaim('a.b', f(2) == 2)", "solution")], "19: code cell 1: claim a.b stands in a solution, which the student's notebook leaves out"),
-    ([cell("def f():\n    pass\n\ncheck(name, f)", "solution")], "18: code cell 1: a check whose id is not a literal string"),
-    (["# One\n", cell("x = 1\nx;")], "16: code cell 1: ends with a semicolon, which hides nothing when the notebook is tested: write `_ = ...`"),
+    ([cell("f = 1\n\nclaim('a.b', f)", "solution")],
+     "15: code cell 1: a solution without check(...): nobody would know whether it is right"),
+    ([cell(ASKS + "\nclaim('a.b', f(2) == 2)", "solution")],
+     "19: code cell 1: claim a.b stands in a solution, which the student's notebook leaves out"),
+    ([cell("def f():\n    pass\n\ncheck(name, f)", "solution")],
+     "18: code cell 1: a check whose id is not a literal string"),
+    (["# One\n", cell("x = 1\nx;")],
+     "16: code cell 1: ends with a semicolon, which hides nothing when the notebook is tested: write `_ = ...`"),
     ([cell(ASKS, "solution"), "text\n", cell("y = 1\nprint(f(2))")],
      "24: code cell 2: takes f from the solution in code cell 1 (line 15), which a student may not have solved"),
 ])
@@ -47,7 +52,8 @@ def test_a_claim_is_shown_exactly_once(book, monkeypatch):
     book.chapter("02_two", "# Two\n", cell("claim('a.twice', x > 2)"))
     book.chapter("03_lost", "# Lost\n", cell("claim('a.never', x > 2)"), listed=False)
     assert lint.claim_problems(book.root) == [
-        "claim a.twice: shown 2 times, at book/principles/01_one.md:20 and book/principles/02_two.md:15", "claim a.never: no chapter shows it"]
+        "claim a.twice: shown 2 times, at book/principles/01_one.md:20 and book/principles/02_two.md:15",
+        "claim a.never: no chapter shows it"]
 
 
 def test_the_command_looks_at_the_pages_it_is_given_or_at_all(book, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Every piece of markup that the book uses reaches a notebook as plain Markdown; any other is an error with its line."""
+"""All markup that the book uses reaches a notebook as plain Markdown; any other is an error with its line."""
 import re
 
 import pytest
@@ -14,7 +14,8 @@ RAW = "https://github.com/someone/brains/raw/trunk"
 @pytest.fixture
 def translate(book):
     book.chapter("01_one", "(one)=\n# The first\n\n::::{exercise} Millilitres\n:label: one-volume\nHow much?\n::::\n\n"
-                 "$$\na = 1\n$$ (eq-a)\n\n```{math}\n:label: eq-b\nb = 2\n```\n\n:::{figure} /book/_static/brain.svg\n:name: fig-brain\nA brain\n:::\n")
+                 "$$\na = 1\n$$ (eq-a)\n\n```{math}\n:label: eq-b\nb = 2\n```\n\n"
+                 ":::{figure} /book/_static/brain.svg\n:name: fig-brain\nA brain\n:::\n")
     book.chapter("02_two", "(two)=\n# The second\n\n(a-part)=\n## A part of `it`\n")
     book.put("book/_static/brain.svg", "<svg/>")
     return Translator("book/principles/01_one", References(book.root, repository(book.root))).translate
@@ -28,17 +29,22 @@ def translate(book):
     ("```{warning}\nHot\n```", "> **Warning**\n>\n> Hot"),
     (":::{seealso} There\n:::", "> **See also**\n>\n> There"),
     (":::{admonition} The `title`\n:class: tip\nOne.\n\n- two\n:::", "> **The `title`**\n>\n> One.\n>\n> - two"),
-    (":::{admonition} Hint\n:class: dropdown\nLook *up*.\n:::", "<details>\n<summary>Hint</summary>\n\nLook *up*.\n\n</details>"),
+    (":::{admonition} Hint\n:class: dropdown\nLook *up*.\n:::",
+     "<details>\n<summary>Hint</summary>\n\nLook *up*.\n\n</details>"),
     (":::{hint}\n:class: dropdown\nLook.\n:::", "<details>\n<summary>Hint</summary>\n\nLook.\n\n</details>"),
     ("::::{predict}\nWhich?\n\n- [ ] one\n- [x] two\n\n---\n\nTwo.\n::::",
-     "> **Predict**\n>\n> Which?\n>\n> - one\n> - two\n\n<details>\n<summary>The answer</summary>\n\nTwo.\n\n</details>"),
+     "> **Predict**\n>\n> Which?\n>\n> - one\n> - two\n\n"
+     "<details>\n<summary>The answer</summary>\n\nTwo.\n\n</details>"),
     (":::{predict}\n:number: 0.25\nHow much?\n:::", "> **Predict**\n>\n> How much?"),
-    (":::{live} ct-dose\n:name: fig-dose\nThe dose.\n:::", "> **A figure to play with**\n>\n> The dose.\n>\n> It computes "
+    (":::{live} ct-dose\n:name: fig-dose\nThe dose.\n:::",
+     "> **A figure to play with**\n>\n> The dose.\n>\n> It computes "
      f"[in the book]({PAGE}/principles/01_one.html#fig-dose)."),
     (":::{architecture} unet\n:name: fig-drawn\nThe U.\n:::", "> **A network, drawn**\n>\n> The U.\n>\n> It is drawn "
      f"[in the book]({PAGE}/principles/01_one.html#fig-drawn)."),
     (":::{chain}\n:name: fig-way\n- tube | Tube | It *sends*.\n- body | Body | It takes.\n\nThe way.\n:::",
      "> **Step by step**\n>\n> 1. **Tube.** It *sends*.\n> 1. **Body.** It takes.\n>\n> The way."),
+    (":::{chain}\n:name: fig-ways\n- tube | Tube | One.\n\n- coil | Coil | Other.\n\nTwo ways.\n:::",
+     "> **Step by step**\n>\n> 1. **Tube.** One.\n>\n> Beside it:\n>\n> 1. **Coil.** Other.\n>\n> Two ways."),
     (":::{dropdown} More\nText\n:::", "<details>\n<summary>More</summary>\n\nText\n\n</details>"),
     ("::::{note}\nA\n\n:::{tip}\nB\n:::\n::::", "> **Note**\n>\n> A\n>\n> > **Tip**\n> >\n> > B"),
     (":::{note}\n$$\na\n= b\n$$\n:::", "> **Note**\n>\n> $$ a = b $$"),
@@ -59,7 +65,8 @@ def translate(book):
     ("```python\n{cite:p}`x` stays\n```", "```python\n{cite:p}`x` stays\n```"),
     ("``{doc}`x` `` and \\$5 and `$y$`", "``{doc}`x` `` and \\$5 and `$y$`"),
     ("{cite:p}`long2015fully`", f"([Long et al., 2015]({PAGE}/reference/bibliography.html#cite-long2015fully))"),
-    ("{cite:p}`dollar2014,gudbjartsson1995rician`", f"([Dollár, 2014]({PAGE}/reference/bibliography.html#cite-dollar2014); "
+    ("{cite:p}`dollar2014,gudbjartsson1995rician`",
+     f"([Dollár, 2014]({PAGE}/reference/bibliography.html#cite-dollar2014); "
      f"[Gudbjartsson and Patz, 1995]({PAGE}/reference/bibliography.html#cite-gudbjartsson1995rician))"),
     ("{cite:t}`long2015fully` say", f"[Long et al. (2015)]({PAGE}/reference/bibliography.html#cite-long2015fully) say"),
     ("{doc}`02_two`", f"[The second]({PAGE}/principles/02_two.html)"),
@@ -76,9 +83,11 @@ def translate(book):
     ("{term}`voxel`", f"[voxel]({PAGE}/reference/glossary.html#term-voxel)"),
     ("{term}`overlaps <iou>`", f"[overlaps]({PAGE}/reference/glossary.html#term-IoU)"),
     ("{term}`Probability simplex`", f"[Probability simplex]({PAGE}/reference/glossary.html#term-probability-simplex)"),
-    ("{py:func}`~medlearn.tasks.check_simplex`", f"[`check_simplex`]({PAGE}/reference/tasks.html#medlearn.tasks.check_simplex)"),
+    ("{py:func}`~medlearn.tasks.check_simplex`",
+     f"[`check_simplex`]({PAGE}/reference/tasks.html#medlearn.tasks.check_simplex)"),
     ("{py:func}`medlearn.claim`", f"[`medlearn.claim`]({PAGE}/reference/book.html#medlearn.claim)"),
-    ("{py:func}`medlearn.checks.check`", f"[`medlearn.checks.check`]({PAGE}/reference/book.html#medlearn.checks.check)"),
+    ("{py:func}`medlearn.checks.check`",
+     f"[`medlearn.checks.check`]({PAGE}/reference/book.html#medlearn.checks.check)"),
     ("H{sub}`2`O", "H<sub>2</sub>O"),
     ("[words]{.wide}", "words"),
 ])

@@ -47,7 +47,8 @@ print("b")
 def ran(tmp_path_factory):
     """A book of one chapter that was run."""
     book = Book(tmp_path_factory.mktemp("book"))
-    book.path = book.chapter("01_one", "(one)=\n# One\n\n:::{note}\nRead.\n:::\n", SHOWS_ALL_CLAIMS, cell(FAKE_CHECK, "hide-input"), "Look.\n",
+    book.path = book.chapter("01_one", "(one)=\n# One\n\n:::{note}\nRead.\n:::\n", SHOWS_ALL_CLAIMS,
+                             cell(FAKE_CHECK, "hide-input"), "Look.\n",
                              cell(FIGURE), cell("import time\n\ntime.time()", UNCHECKED), "## Exercises\n", EXERCISE,
                              cell(SOLUTION, "solution", "hide-cell"), cell("x = 1"), cell("x = 1"))
     assert [run.failure for run in execute(book.root)] == [""]
@@ -73,7 +74,8 @@ def references(book):
 def test_the_first_cells_lead_to_colab_and_to_the_page_and_set_up(ran):
     links, set_up = student(ran.path, references(ran)).cells[:2]
     assert links.source == (
-        "[Open in Colab](https://colab.research.google.com/github/someone/brains/blob/trunk/book/principles/01_one.ipynb) | "
+        "[Open in Colab](https://colab.research.google.com/github/someone/brains/blob/trunk/book/principles/01_one.ipynb)"
+        " | "
         "[Read this chapter in the book](https://someone.github.io/brains/book/principles/01_one.html)")
     assert '%pip install --quiet "medlearn[dicom] @ git+https://github.com/someone/brains@trunk"' in set_up.source
     assert (set_up.outputs, set_up.execution_count) == ([], 1)
@@ -82,7 +84,8 @@ def test_the_first_cells_lead_to_colab_and_to_the_page_and_set_up(ran):
 def test_the_set_up_does_nothing_outside_colab(ran):
     from IPython.core.interactiveshell import InteractiveShell
     source = student(ran.path, references(ran)).cells[1].source
-    asked, scope = [], {"get_ipython": lambda: type("Shell", (), {"run_line_magic": lambda self, *a: asked.append(a)})()}
+    asked, scope = [], {"get_ipython": lambda: type("Shell", (),
+                                                    {"run_line_magic": lambda self, *a: asked.append(a)})()}
     exec(InteractiveShell.instance().transform_cell(source), scope)
     InteractiveShell.clear_instance()
     assert asked == []
@@ -93,7 +96,8 @@ def test_the_set_up_asks_pip_for_medlearn_alone_in_colab(ran, monkeypatch):
     from IPython.core.inputtransformer2 import TransformerManager
     monkeypatch.setitem(sys.modules, "google.colab", object())
     source = student(ran.path, references(ran)).cells[1].source
-    asked, scope = [], {"get_ipython": lambda: type("Shell", (), {"run_line_magic": lambda self, *a: asked.append(a)})()}
+    asked, scope = [], {"get_ipython": lambda: type("Shell", (),
+                                                    {"run_line_magic": lambda self, *a: asked.append(a)})()}
     exec(TransformerManager().transform_cell(source), scope)
     assert asked == [("pip", 'install --quiet "medlearn[dicom] @ git+https://github.com/someone/brains@trunk"')]
 
@@ -125,7 +129,8 @@ def test_code_cells_are_counted_and_keep_their_text_without_images(ran):
     assert [output.output_type for output in figure.outputs] == ["display_data", "stream", "execute_result"]
     assert figure.outputs[0].data == {"text/plain": "<IPython.core.display.Image object>"}
     assert figure.outputs[1].text == "a\nb\n"
-    assert figure.outputs[2].data == {"text/plain": "42"} and figure.outputs[2].execution_count == figure.execution_count
+    assert figure.outputs[2].data == {"text/plain": "42"}
+    assert figure.outputs[2].execution_count == figure.execution_count
     assert "image/png" in str(executed(ran.path, ran.root))  # it was there
 
 
@@ -134,7 +139,8 @@ def test_a_student_gets_statement_hint_and_stub(ran):
     text = "\n".join(cell.source for cell in notebook.cells)
     assert "**Exercise 1. Double**" in text and "<summary>Hint</summary>" in text and "x + x" not in text
     stub = notebook.cells[-3]
-    assert 'raise NotImplementedError("your turn")' in stub.source and stub.source.endswith('check("tasks.double", double)')
+    assert 'raise NotImplementedError("your turn")' in stub.source
+    assert stub.source.endswith('check("tasks.double", double)')
     assert [output.text for output in stub.outputs] == ["tasks.double: not attempted yet.\n"]
     assert stub.metadata == {}
 
@@ -224,16 +230,19 @@ def output(kind="display_data", **data):
 @pytest.mark.parametrize("tags, outputs, left", [
     ([], [output(text_plain="p", image_png="x", text_html="<b>")], {"text/plain": "p", "text/html": "<b>"}),
     ([UNCHECKED], [output(text_plain="p", image_png="x", text_html="<b>")], {"text/plain": "p"}),
-    ([], [new_output("display_data", data={"text/plain": "W()", "application/vnd.jupyter.widget-view+json": {}})], {"text/plain": "W()"}),
+    ([], [new_output("display_data", data={"text/plain": "W()", "application/vnd.jupyter.widget-view+json": {}})],
+     {"text/plain": "W()"}),
 ])
 def test_images_and_widgets_go_and_their_text_stays(tags, outputs, left):
     assert [one.data for one in outputs_of(new_code_cell("x", outputs=outputs, metadata={"tags": tags}))] == [left]
 
 
 def test_streams_are_joined_and_errors_of_unchecked_cells_go():
-    pieces = [new_output("stream", name=name, text=text) for name, text in [("stdout", "a"), ("stderr", "w"), ("stdout", "b"), ("stdout", "c")]]
+    pieces = [new_output("stream", name=name, text=text)
+              for name, text in [("stdout", "a"), ("stderr", "w"), ("stdout", "b"), ("stdout", "c")]]
     assert [one.text for one in outputs_of(new_code_cell("x", outputs=pieces))] == ["a", "w", "bc"]
-    assert [one.text for one in outputs_of(new_code_cell("x", outputs=pieces, metadata={"tags": [UNCHECKED]}))] == ["abc"]
+    assert [one.text for one in outputs_of(new_code_cell("x", outputs=pieces,
+                                                         metadata={"tags": [UNCHECKED]}))] == ["abc"]
 
 
 @pytest.mark.parametrize("source, outputs, why", [
@@ -273,7 +282,8 @@ def test_the_students_and_the_solved_notebook_give_what_they_show(tmp_path):
     """With the real check: stub and solution both print what the notebooks say; a changed output is noticed."""
     book = Book(tmp_path / "book")
     chapter = book.chapter("01_one", "# One\n", SHOWS_ALL_CLAIMS, cell(FIGURE), cell(VOLUME, "solution", "hide-cell"))
-    assert [run.failure for run in execute(book.root)] == [""] and main([], book.root) == main(["--check"], book.root) == 0
+    assert [run.failure for run in execute(book.root)] == [""]
+    assert main([], book.root) == main(["--check"], book.root) == 0
     ours, theirs = chapter.with_suffix(".ipynb"), write_solved(tmp_path / "solved", book.root)[0]
     assert "tasks.volume: not attempted yet." in ours.read_text() and "cases passed." in theirs.read_text()
     changed = tmp_path / "changed.ipynb"
@@ -281,7 +291,8 @@ def test_the_students_and_the_solved_notebook_give_what_they_show(tmp_path):
     notebook.cells.pop()
     changed.write_text(text_of(notebook).replace('"42"', '"43"'))
 
-    done = subprocess.run([sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
+    done = subprocess.run([sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p",
+                           "no:cacheprovider", "-c", "/dev/null",
                            "--rootdir", tmp_path, ours, theirs, changed], capture_output=True, text=True, cwd=tmp_path)
     assert "1 failed, 10 passed" in done.stdout, done.stdout + done.stderr
     assert "changed.ipynb::Cell 2" in done.stdout

@@ -6,7 +6,8 @@ import pdf
 import pytest
 from helpers.chromium import needs_browser, the_browser
 
-PAGE = '<!doctype html><html data-content_root="../"><title>t</title><body><article class="bd-article">{}</article></body></html>'
+PAGE = ('<!doctype html><html data-content_root="../"><title>t</title>'
+        '<body><article class="bd-article">{}</article></body></html>')
 
 
 @pytest.fixture

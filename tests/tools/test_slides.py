@@ -9,18 +9,22 @@ from slides import main, slides, write
 from vendor import MATHJAX, REVEAL
 
 FRONT = '---\nquestion: "Is it <one>?"\njupytext:\n  text_representation:\n    format_name: myst\n---\n\n# One\n'
-ARTICLE = """<html><article class="bd-article"><section><h1><span class="section-number">1 </span>One<a class="headerlink" href="#x">#</a></h1>
+ARTICLE = """<html><article class="bd-article"><section>
+<h1><span class="section-number">1 </span>One<a class="headerlink" href="#x">#</a></h1>
 <p>Left out.</p>
 <h2>First</h2>
-<figure id="f"><img class="only-light" src="../../_images/a%20b.png" loading="lazy"><img class="only-dark" src="../../_images/dark.png">
+<figure id="f"><img class="only-light" src="../../_images/a%20b.png" loading="lazy">
+<img class="only-dark" src="../../_images/dark.png">
 <figcaption><p>Seen. <a class="reference internal" href="two.html">there</a></p></figcaption></figure>
 <figure class="live"><div class="ml-live"></div><figcaption>Played with.</figcaption></figure>
 <div class="predict"><p>Which?</p><details class="fold-answer"><summary>The answer</summary><p>This, by
 <span class="math">\\(x^2\\)</span>.</p></details></div>
 <details><summary>Hint</summary><figure><figcaption>Folded.</figcaption></figure></details>
-<div class="cell tag_slide"><pre>code = 1</pre><figure><figcaption>Within.</figcaption></figure></div><div class="cell"><pre>other = 2</pre></div>
+<div class="cell tag_slide"><pre>code = 1</pre><figure><figcaption>Within.</figcaption></figure></div>
+<div class="cell"><pre>other = 2</pre></div>
 <div class="claim"><p>It holds.</p><details><summary>What was checked</summary></details></div>
-<section id="summary"><h2>Summary</h2><ul><li>one</li><li>two</li><li>three</li><li>four</li><li>five</li></ul></section></section></article></html>"""
+<section id="summary"><h2>Summary</h2>
+<ul><li>one</li><li>two</li><li>three</li><li>four</li><li>five</li></ul></section></section></article></html>"""
 
 
 def test_a_page_becomes_slides_in_its_order():
@@ -30,7 +34,8 @@ def test_a_page_becomes_slides_in_its_order():
         "Seen", "Which", "code = 1", "It holds", "<li>one", "<li>five"]
     assert all(one.startswith("<section><h2>First</h2>") for one in made[1:5])
     whole = "".join(made)
-    for gone in ("Left out", "dark.png", "two.html", "Played with", "Folded", "other = 2", "What was checked", "headerlink", "<summary"):
+    for gone in ("Left out", "dark.png", "two.html", "Played with", "Folded", "other = 2", "What was checked",
+                 "headerlink", "<summary"):
         assert gone not in whole
     assert whole.count("Within.") == 1 and 'class="fragment answer"' in made[2] and "five" not in made[-2]
 
@@ -76,7 +81,8 @@ def test_they_open_from_a_file_with_the_network_shut_and_keys_turn_them(shown):
         where = "[Reveal.getIndices().h, Reveal.getIndices().f ?? -1]"
         page.press("ArrowRight")
         assert page.run(where) == [1, -1]
-        assert page.run("(() => { const image = Reveal.getCurrentSlide().querySelector('img'); return image.naturalWidth > 0 && image.getBoundingClientRect().width > 100 })()")
+        assert page.run("""(() => { const image = Reveal.getCurrentSlide().querySelector('img');
+                                    return image.naturalWidth > 0 && image.getBoundingClientRect().width > 100 })()""")
         page.press("ArrowRight")
         answer = "getComputedStyle(Reveal.getCurrentSlide().querySelector('.answer')).visibility"
         assert page.run(answer) == "hidden" and page.run("document.querySelector('.answer mjx-container') !== null")

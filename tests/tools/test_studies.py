@@ -1,4 +1,4 @@
-"""Studies: records say in how many runs a claim held and by how much; they go stale with the code and not with the prose."""
+"""Studies: a record says in how many runs a claim held, and by how much; it goes stale with the code, not the prose."""
 import json
 import math
 import subprocess
@@ -32,7 +32,8 @@ def chapter(book):
 
 def test_shifted_seeds_give_other_patients(monkeypatch):
     monkeypatch.setenv("STUDY_SHIFT", "1000")
-    code = trials.FIRST_CELL + "\nfrom medlearn.data import BrainCohort\nprint(BrainCohort(seed=7, size=64).seed, BrainCohort().seed)"
+    code = (trials.FIRST_CELL + "\nfrom medlearn.data import BrainCohort\n"
+            "print(BrainCohort(seed=7, size=64).seed, BrainCohort().seed)")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["1007", "1000"]
 
@@ -70,13 +71,16 @@ def test_a_chapter_that_breaks_is_named_and_not_recorded(book, capsys):
 def test_a_record_goes_stale_with_the_code_and_not_with_the_prose(book, chapter):
     assert stale(book.root) == ["book/principles/01_one.md: has no study; say `make study ONLY=01`"]
     assert trials.main(["--only", "as it is"], book.root) == 0 and stale(book.root) == []
-    chapter.write_text(chapter.read_text().replace("# One", "# One, in other words").replace("\n\nx = 1", "\n\n# a comment\nx = 1"))
+    reworded = chapter.read_text().replace("# One", "# One, in other words")
+    chapter.write_text(reworded.replace("\n\nx = 1", "\n\n# a comment\nx = 1"))
     assert stale(book.root) == []
-    chapter.write_text(chapter.read_text().replace("x = 1 +", 'print("x")\nfor i in range(2):\n    viz.table([[i, 1]],\n'
+    chapter.write_text(chapter.read_text().replace("x = 1 +",
+                                                   'print("x")\nfor i in range(2):\n    viz.table([[i, 1]],\n'
                                                               '              columns=["i", "one"])\nx = 1 +'))
     assert stale(book.root) == []  # what only shows a number does not change it
     chapter.write_text(chapter.read_text().replace("x = 1 +", "x = 2 +"))
-    assert stale(book.root) == ["book/recorded/studies/01_one.json: is older than its chapter's code; say `make study ONLY=01`"]
+    assert stale(book.root) == ["book/recorded/studies/01_one.json: is older than its chapter's code; "
+                                "say `make study ONLY=01`"]
 
 
 def test_a_record_of_old_code_is_begun_anew(book, chapter):

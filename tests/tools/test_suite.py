@@ -6,18 +6,21 @@ from chapters import ROOT
 
 
 def test_every_step_is_taken_and_one_failure_fails_all(monkeypatch, capfd):
-    steps = {"the first": ["-c", "print('one')"], "the second": ["-c", "import sys; sys.exit(3)"], "the third": ["-c", "print('three')"]}
+    steps = {"the first": ["-c", "print('one')"], "the second": ["-c", "import sys; sys.exit(3)"],
+             "the third": ["-c", "print('three')"]}
     monkeypatch.setattr(suite, "STEPS", steps)
     assert suite.main() == 1
     said = capfd.readouterr().out
-    assert re.findall(r"(ok|FAILED) +[\d.]+ s  (.+)", said) == [("ok", "the first"), ("FAILED", "the second"), ("ok", "the third")]
+    assert re.findall(r"(ok|FAILED) +[\d.]+ s  (.+)", said) == [("ok", "the first"), ("FAILED", "the second"),
+                                                                ("ok", "the third")]
     monkeypatch.setattr(suite, "STEPS", {"the first": steps["the first"]})
     assert suite.main() == 0
 
 
 def test_the_last_line_says_what_was_skipped_and_why(monkeypatch, capfd, tmp_path):
     tests = tmp_path / "test_some.py"
-    tests.write_text("import pytest\n\ndef test_a(): pass\n\n@pytest.mark.skip(reason='no moon')\ndef test_b(): pass\n\n"
+    tests.write_text("import pytest\n\ndef test_a(): pass\n\n"
+                     "@pytest.mark.skip(reason='no moon')\ndef test_b(): pass\n\n"
                      "@pytest.mark.xfail\ndef test_c(): assert False\n")
     monkeypatch.setattr(suite, "STEPS", {"some": ["-m", "pytest", str(tests), "-q", "-p", "no:cacheprovider"]})
     assert suite.main() == 0

@@ -20,7 +20,8 @@ def archive(*names: str) -> bytes:
     return data.getvalue()
 
 
-GOOD = archive("package/es5/tex-mml-chtml.js", "package/es5/input/tex/extensions/ams.js", "package/es5/output/chtml/fonts/woff-v2/a.woff",
+GOOD = archive("package/es5/tex-mml-chtml.js", "package/es5/input/tex/extensions/ams.js",
+               "package/es5/output/chtml/fonts/woff-v2/a.woff",
                "package/es5/sre/speech.js", "package/README.md", "../../outside.js")
 
 
@@ -72,7 +73,8 @@ def test_without_npm_the_build_goes_on_and_says_so(monkeypatch, capsys, tmp_path
     monkeypatch.setattr(vendoring.shutil, "which", lambda name: None)
     assert main(tmp_path) == 0
     said = capsys.readouterr().err
-    assert "npm is not installed (Debian: sudo apt install npm" in said and "from its CDN" in said and "no slides" in said
+    assert "npm is not installed (Debian: sudo apt install npm" in said
+    assert "from its CDN" in said and "no slides" in said
 
 
 def test_what_npm_says_is_passed_on(monkeypatch, tmp_path):

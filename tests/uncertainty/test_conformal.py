@@ -211,7 +211,8 @@ BAD = {
     "a map of scores": (lambda: conformal_quantile(S[None], 0.1), r"scores: expected \(n,\), got shape"),
     "logits": (lambda: lac_scores(P * 0), "expected sums of 1"),
     "logits for aps": (lambda: aps_scores(P * 3), "expected sums of 1"),
-    "labels": (lambda: true_class_scores(P, torch.full((1, 3), 2)), r"labels: expected labels of 0\.\.1 for 2 classes, got 2"),
+    "labels": (lambda: true_class_scores(P, torch.full((1, 3), 2)),
+               r"labels: expected labels of 0\.\.1 for 2 classes, got 2"),
     "target": (lambda: residual_scores(S, S[:1]), r"target: expected shape \(2,\)"),
     "sigma 0": (lambda: residual_scores(S, S, sigma=S * 0), "sigma: expected standard deviations above 0, got 0"),
     "sigma's shape": (lambda: conformal_interval(S, 1.0, sigma=S[:1]), r"sigma: expected shape \(2,\)"),
@@ -221,8 +222,10 @@ BAD = {
     "NaN quantile": (lambda: conformal_interval(S, math.nan), "quantile: expected 0 or more, got nan"),
     "lesion logits": (lambda: false_negative_threshold(3 + P, P > 0, alpha=0.1), r"expected 0\.\.1, got 3\.5"),
     "integer masks": (lambda: false_negative_threshold(P, (P > 0).long(), alpha=0.1), "masks: expected a bool tensor"),
-    "masks' shape": (lambda: false_negative_threshold(P, P[:, :1] > 0, alpha=0.1), r"masks: expected shape \(1, 2, 3\)"),
-    "no image": (lambda: false_negative_threshold(S, S > 0, alpha=0.1), r"masks: expected \(n, \*S\) with .*, got shape \(2,\)"),
+    "masks' shape": (lambda: false_negative_threshold(P, P[:, :1] > 0, alpha=0.1),
+                     r"masks: expected shape \(1, 2, 3\)"),
+    "no image": (lambda: false_negative_threshold(S, S > 0, alpha=0.1),
+                 r"masks: expected \(n, \*S\) with .*, got shape \(2,\)"),
 }
 
 

@@ -28,7 +28,8 @@ NETS = {
     "UNet++, one head": lambda: UNetPlusPlus(1, 3, widths=SMALL, dropout=(0, 0.4, 0), deep_supervision=False),
     "TransUNet": lambda: TransUNet.tiny(classes=3, image_size=32, decoder_dropout=0.3),
     "TransUNet, transformer": lambda: TransUNet.tiny(classes=3, image_size=32, dropout=0.3),
-    "TransUNet, both": lambda: TransUNet.tiny(classes=3, image_size=32, dropout=0.1, decoder_dropout=0.3, checkpointing=True),
+    "TransUNet, both": lambda: TransUNet.tiny(classes=3, image_size=32, dropout=0.1, decoder_dropout=0.3,
+                                              checkpointing=True),
     "torch's own layers": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout2d(0.4),
                                                 nn.ReLU(inplace=True), nn.AlphaDropout(0.2), nn.Conv2d(4, 3, 1)),
     "nested": lambda: Nested(),
@@ -129,7 +130,8 @@ def test_each_pass_is_the_networks_answer_for_the_same_masks_bit_for_bit(name, h
 @pytest.mark.parametrize("name", ["U-Net", "U-Net in 3D", "UNet++", "TransUNet"])
 def test_a_folded_network_gives_the_answers_of_the_original(name):
     net, image = made(name)
-    for a, b in zip(mc_dropout(folded(net), image, passes=3, generator=generator()), whole_passes(net, image, 3, generator())):
+    for a, b in zip(mc_dropout(folded(net), image, passes=3, generator=generator()),
+                    whole_passes(net, image, 3, generator())):
         assert torch.allclose(a, b, atol=1e-4)
 
 

@@ -206,7 +206,8 @@ def test_networks_that_make_no_ensemble_are_refused(refused):
         Ensemble.of([one, other, one])
     with refused(r"nets: expected members of one construction, got '.*' of shape .* in member 0 and .* in member 1"):
         Ensemble.of([one, UNet(1, 3, widths=(4, 7))])
-    with refused("nets: expected members of one construction, got '.*' of shape .* and .* torch.float64 on cpu in member 1"):
+    with refused("nets: expected members of one construction, got '.*' of shape .* "
+                 "and .* torch.float64 on cpu in member 1"):
         Ensemble.of([one, other.double()])
     with refused("nets: expected one network or more, got none"):
         Ensemble.of([])

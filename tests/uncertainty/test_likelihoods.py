@@ -88,7 +88,8 @@ def test_it_is_pytorchs_gaussian_likelihood(seed, shape, reduction):
 @given(seeds, shapes, st.sampled_from([0.25, 0.5, 1.0]))
 def test_beta_is_the_variance_to_that_power_without_its_gradient(seed, shape, beta):
     mean, log_variance, target = example(seed, shape)
-    ours = gradients(gaussian_nll(mean, target, log_variance=log_variance, beta=beta, reduction="sum"), mean, log_variance)
+    ours = gradients(gaussian_nll(mean, target, log_variance=log_variance, beta=beta, reduction="sum"), mean,
+                     log_variance)
     plain = gradients(gaussian_nll(mean, target, log_variance=log_variance, reduction="sum"), mean, log_variance)
     for a, b in zip(ours, plain):
         torch.testing.assert_close(a, b * log_variance.detach().exp()**beta, rtol=1e-12, atol=1e-12)
@@ -159,7 +160,8 @@ def kept_samples(mean, log_variance, labels, samples, generator):
 @given(seeds, shapes, st.sampled_from([2, 4, 10]))
 def test_one_sample_at_a_time_is_all_samples_kept(seed, shape, samples):
     mean, log_variance, labels = classes(seed, shape)
-    ours = logit_normal_nll(mean, labels, log_variance=log_variance, samples=samples, generator=seeded(seed), reduction="none")
+    ours = logit_normal_nll(mean, labels, log_variance=log_variance, samples=samples, generator=seeded(seed),
+                            reduction="none")
     theirs = kept_samples(mean, log_variance, labels, samples, seeded(seed))
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     weight = torch.rand(ours.shape, generator=seeded(1), dtype=torch.float64)
@@ -174,8 +176,8 @@ def test_without_variance_it_is_cross_entropy(seed, shape, reduction, ignore_ind
     mean, log_variance, labels = classes(seed, shape)
     if ignore_index is not None:
         labels.flatten()[::3] = ignore_index
-    ours = logit_normal_nll(mean, labels, log_variance=torch.full_like(log_variance, -80), samples=2, generator=seeded(0),
-                            ignore_index=ignore_index, reduction=reduction)
+    ours = logit_normal_nll(mean, labels, log_variance=torch.full_like(log_variance, -80), samples=2,
+                            generator=seeded(0), ignore_index=ignore_index, reduction=reduction)
     theirs = cross_entropy(mean, labels, ignore_index=ignore_index, reduction=reduction)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradients(ours.sum(), mean), gradients(theirs.sum(), mean), rtol=1e-12, atol=1e-12)
@@ -204,7 +206,7 @@ def test_the_loss_is_minus_the_log_of_the_prediction_with_the_same_seed():
 
 def test_many_samples_in_float32_still_sum_to_1():
     mean = torch.stack([torch.linspace(-8, 8, 2000), torch.zeros(2000)])[None]
-    log_variance = torch.full_like(mean, -9.0)          # samples that are alike, so that their rounding goes the same way
+    log_variance = torch.full_like(mean, -9.0)      # samples that are alike, so that their rounding goes the same way
     check_simplex(logit_normal_probabilities(mean, log_variance, samples=200, generator=seeded(0)))
 
 
@@ -288,7 +290,8 @@ def test_bad_classification_is_refused(refused, name):
 def test_a_gpu_gives_the_same_for_the_same_samples():
     mean, log_variance, labels = classes(0, (2, 3, 5, 4))
     here = logit_normal_nll(mean, labels, log_variance=log_variance, samples=4, generator=seeded(0))
-    there = logit_normal_nll(mean.cuda(), labels.cuda(), log_variance=log_variance.cuda(), samples=4, generator=seeded(0))
+    there = logit_normal_nll(mean.cuda(), labels.cuda(), log_variance=log_variance.cuda(), samples=4,
+                             generator=seeded(0))
     torch.testing.assert_close(there.cpu(), here)
 
 
@@ -300,7 +303,8 @@ def test_a_gpu_gives_the_same_for_the_same_samples():
 def test_speckle_is_gammas_density_up_to_what_no_parameter_changes(seed, shape, looks):
     log_power, _, other = example(seed, shape)
     power = other.exp()
-    density = torch.distributions.Gamma(torch.tensor(looks, dtype=torch.float64), looks * (-log_power).exp()).log_prob(power)
+    shape = torch.tensor(looks, dtype=torch.float64)
+    density = torch.distributions.Gamma(shape, looks * (-log_power).exp()).log_prob(power)
     constant = math.lgamma(looks) - looks * math.log(looks) - (looks - 1) * power.log()
     loss = speckle_nll(log_power, power, looks=looks)
     torch.testing.assert_close(loss + constant, -density)

@@ -5,7 +5,8 @@ import torch
 
 from medlearn.viz.arrays import as_array, check_array
 
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int16, torch.uint8, torch.bool]
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int16, torch.uint8,
+          torch.bool]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

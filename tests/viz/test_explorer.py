@@ -135,7 +135,8 @@ def opened(tmp_path):
     yield open_with
     for tab in tabs:
         assert tab.complaints == []
-        assert {address for address in tab.requests if not address.startswith(("data:", "about:"))} <= {(tmp_path / "page.html").as_uri()}
+        asked = {address for address in tab.requests if not address.startswith(("data:", "about:"))}
+        assert asked <= {(tmp_path / "page.html").as_uri()}
         tab.tab.context.close()
 
 
@@ -280,7 +281,8 @@ def test_labels_and_alt_texts_are_text_whatever_they_hold(opened):
 
 @needs_browser
 def test_long_labels_do_not_widen_a_phone(opened):
-    page = opened(explore(draw, alt=ALT, level={"a long answer " * 8: 1, "short": 2}), width=390, height=800, touch=True)
+    page = opened(explore(draw, alt=ALT, level={"a long answer " * 8: 1, "short": 2}), width=390, height=800,
+                  touch=True)
     assert page.run("document.scrollingElement.scrollWidth") <= 390
 
 

@@ -123,7 +123,8 @@ def test_a_frame_holds_only_what_differs_from_the_first(noise):
     over = data_uri(second, quality=90, first=first)
     assert not noise or len(over) < len(data_uri(second, quality=90)) / 3
     alpha = np.asarray(opened(over).convert("RGBA"))[..., 3]
-    assert (alpha[50:70, 100:130] > 250).all() and (alpha[:50 - BLOCK] == 0).all() and (alpha[:, :100 - BLOCK] == 0).all()
+    assert (alpha[50:70, 100:130] > 250).all()
+    assert (alpha[:50 - BLOCK] == 0).all() and (alpha[:, :100 - BLOCK] == 0).all()
     off = abs(laid_over(over, first) - np.asarray(second))
     assert (off[alpha == 0] == 0).all() and (noise or off.max() <= 2)
 
@@ -154,7 +155,8 @@ def test_each_step_is_taken_where_it_is_the_first_that_fits(step):
 def test_a_sample_spares_the_rest_of_a_step_that_is_too_heavy(monkeypatch):
     pictures, tried = [picture(n) for n in range(40)], []
     real = frames.data_uri
-    monkeypatch.setattr(frames, "data_uri", lambda one, quality, **how: (tried.append(quality), real(one, quality, **how))[1])
+    monkeypatch.setattr(frames, "data_uri",
+                        lambda one, quality, **how: (tried.append(quality), real(one, quality, **how))[1])
     uris = encode(pictures, weight_at(pictures, *STEPS[2]))
     assert [tried.count(quality) for _, quality in STEPS[:3]] == [10, 4, 39] and len(uris) == 40   # 5 as PNG, once
     assert tried.count(FIRST) == 2                                                                # the first, twice

@@ -66,7 +66,8 @@ def test_no_answers_leave_the_triangle_alone(ax, labels):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
 def test_softmaxes_of_every_precision_are_on_the_simplex(ax, dtype):
-    simplex_triangle(ax, torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).to(dtype).softmax(1), names=NAMES)
+    simplex_triangle(ax, torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).to(dtype).softmax(1),
+                     names=NAMES)
 
 
 @pytest.mark.parametrize("p, labels, names, why", [

@@ -120,8 +120,9 @@ def test_the_window_sets_black_and_white(ax):
     assert show_slice(ax, image, window=(5.0, 25.0)).get_clim() == (5, 25)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int16,
-                                   torch.int64, torch.bool], ids=str)
+@pytest.mark.parametrize("dtype",
+                         [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int16,
+                          torch.int64, torch.bool], ids=str)
 def test_pictures_of_every_real_type_are_drawn(ax, dtype):
     show_slice(ax, torch.tensor([[0, 1], [1, 0]]).to(dtype), labels=torch.tensor([[0, 1], [1, 0]]), names=NAMES)
     ax.figure.canvas.draw()
@@ -339,4 +340,5 @@ def test_labels_of_another_volume_are_refused(ax, refused):
 
 @pytest.mark.gpu
 def test_a_slice_on_a_gpu_is_drawn(ax):
-    show_plane(ax, VOLUME.cuda(), plane="axial", at_mm=30.0, affine=AFFINE, labels=(VOLUME > 3).long().cuda(), names=NAMES)
+    show_plane(ax, VOLUME.cuda(), plane="axial", at_mm=30.0, affine=AFFINE, labels=(VOLUME > 3).long().cuda(),
+               names=NAMES)

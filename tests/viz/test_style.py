@@ -68,7 +68,8 @@ def test_the_style_ends_with_its_context():
 def test_a_figure_stays_a_white_card_on_a_dark_page():
     with plt.rc_context({"figure.facecolor": "black", "savefig.facecolor": "none"}):
         use_style()
-        assert {matplotlib.rcParams[key] for key in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")} == {"white"}
+        assert {matplotlib.rcParams[key]
+                for key in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")} == {"white"}
 
 
 def test_named_classes_have_their_colour_wherever_they_stand():

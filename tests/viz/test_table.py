@@ -20,5 +20,6 @@ def test_without_a_notebook_it_is_printed(capsys):
 
 
 def test_a_row_that_lacks_a_cell_is_named():
-    with pytest.raises(ValueError, match=r"expected 2 cells in each row, one for each of \['n', 'x'\]; row 1 has 1: \['3'\]"):
+    with pytest.raises(ValueError,
+                       match=r"expected 2 cells in each row, one for each of \['n', 'x'\]; row 1 has 1: \['3'\]"):
         viz.table([(1, 2), (3,)], columns=["n", "x"])

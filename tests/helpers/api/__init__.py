@@ -33,8 +33,8 @@ NO_TENSORS = set("""
     train.training_hours viz.Explorer viz.colours_of viz.table viz.use_style
 """.split())
 ANSWERS = set("""
-    evaluate.Drift losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport nets.InstanceTargets
-    nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval uncertainty.Reliability
-    uncertainty.RiskCoverage uncertainty.ShiftGate uncertainty.Variances physics.ct.LogCounts physics.noise_power.Profile
-    practice.Repeats practice.Slices practice.Study
+    evaluate.Drift losses.OverlapCounts metrics.ConfusionCounts metrics.SurfaceDistances metrics.SurfaceReport
+    nets.InstanceTargets nets.TaskAnswers nets.TasksLoss uncertainty.Entropies uncertainty.Interval
+    uncertainty.Reliability uncertainty.RiskCoverage uncertainty.ShiftGate uncertainty.Variances physics.ct.LogCounts
+    physics.noise_power.Profile practice.Repeats practice.Slices practice.Study
 """.split())
