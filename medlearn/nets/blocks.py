@@ -158,7 +158,9 @@ def double(x: Float[Tensor, "b c *half"], like: Float[Tensor, "b d *s"]) -> Floa
 
 def cut(x: Float[Tensor, "b c ..."], like: Float[Tensor, "b d *s"]) -> Float[Tensor, "b c *s"]:
     """The first voxels along each axis of space, as many as `like` has."""
-    return x[tuple(slice(n) for n in (*x.shape[:2], *like.shape[2:]))]
+    for axis in range(2, x.ndim):
+        x = x.narrow(axis, 0, like.shape[axis])     # not a slice: an older exporter of ONNX does not know its size
+    return x
 
 
 def dropout_of_levels(dropout: float | Sequence[float], levels: int) -> nn.ModuleList:
