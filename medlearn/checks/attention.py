@@ -81,8 +81,8 @@ def _stream_frugally(answer: Callable[..., Tensor], q: Tensor, k: Tensor, v: Ten
     blocks = zip(k.split(block, dim=1), v.split(block, dim=1))
     with _Largest() as largest:
         found = answer(q, blocks)
-    rows = q.shape[0] * q.shape[1]
-    return found, "one block at a time" if largest.numbers <= rows * max(block, q.shape[2]) else "many blocks at a time"
+    room = 2 * q.shape[0] * q.shape[1] * max(block, q.shape[2])         # a block's scores, and a column more beside them
+    return found, "one block at a time" if largest.numbers <= room else "many blocks at a time"
 
 
 def _finite_gradients(answer: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
