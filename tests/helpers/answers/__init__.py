@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 
-from medlearn.checks import Check
+from medlearn.checks import Case, Check
 
 RIGHT = defaultdict(dict)           # id -> name -> answer
 WRONG = defaultdict(dict)           # id -> name -> (answer, the case that catches it)
 
 LEAST = {"right": 3, "wrong": 10}
-LIMIT_S = 5                         # for a case that sets no limit: many times the slowest, and an endless answer's wait
+LIMIT_S = 3         # for a case without a limit: a hundred times the slowest, and what an endless answer costs
 
 
 def right(id):
@@ -38,7 +38,7 @@ def faults(check: Check, right: dict, wrong: dict) -> list[str]:
             found.append(f"{check.id} rejects {name} at '{failure.case}': {failure.reason}")
     caught_at = set()
     for name, (answer, at) in wrong.items():
-        where = next((case.name for case in check.cases if rejects(check, case, answer)), None)
+        where = _where(check, answer)
         caught_at.add(where)
         if where is None:
             found.append(f"{check.id} accepts {name}, which is wrong")
@@ -50,10 +50,15 @@ def faults(check: Check, right: dict, wrong: dict) -> list[str]:
     return found
 
 
-def rejects(check: Check, case, answer) -> bool:
-    """Whether an answer fails this case; the others are not asked, since one may be a training of minutes."""
+def rejects(check: Check, case: Case, answer) -> bool:
+    """Whether an answer fails this case alone."""
     report = replace(check, cases=(case,), limit_s=check.limit_s or LIMIT_S).examine(answer)
     return report.failure is not None
+
+
+def _where(check: Check, answer) -> str | None:
+    """The first case that an answer fails; later ones are not asked, since one may be a training."""
+    return next((case.name for case in check.cases if rejects(check, case, answer)), None)
 
 
 def accepted_slips(check: Check) -> list[str]:
@@ -91,7 +96,7 @@ def accepted_slips(check: Check) -> list[str]:
             in_another_precision: tensors and check.same_dtype,
             inputs_changed: any(isinstance(value, (torch.Tensor, list)) for value in check.cases[0].inputs.values()),
             always_what_the_first_case_gave: True}
-    return [slip.__name__ for slip, fit in fits.items() if fit and check.examine(slip).passed == len(check.cases)]
+    return [slip.__name__ for slip, fit in fits.items() if fit and not _where(check, slip)]
 
 
 def _each(found, change):

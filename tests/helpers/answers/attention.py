@@ -342,6 +342,14 @@ def puts_the_blocks_together(q, blocks):
     return _score(q, k).softmax(-1) @ v
 
 
+@wrong("attention.streamed", at="no more than a block")
+def keeps_the_scores_of_all_blocks(q, blocks):
+    kept = [(_score(q, k), v) for k, v in blocks]
+    largest = torch.stack([score.amax(-1, keepdim=True) for score, _ in kept]).amax(0)
+    e = [(torch.exp(score - largest), v) for score, v in kept]
+    return sum(share @ v for share, v in e) / sum(share.sum(-1, keepdim=True) for share, _ in e)
+
+
 @wrong("attention.streamed", at="the gradient")
 def detaches_what_it_keeps(q, blocks):
     largest = q.new_full((*q.shape[:2], 1), -torch.inf)
