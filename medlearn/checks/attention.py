@@ -71,9 +71,10 @@ class _Held(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = operation(*args, **(kwargs or {}))
-        self.made += [ref(one) for one in (made if isinstance(made, (tuple, list)) else (made,)) if isinstance(one, Tensor)]
-        alive = [one for known in self.made if (one := known()) is not None]
-        sizes = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() // one.element_size() for one in alive}
+        several = made if isinstance(made, (tuple, list)) else (made,)
+        self.made += [ref(one) for one in several if isinstance(one, Tensor)]
+        alive = [(one.untyped_storage(), one.element_size()) for known in self.made if (one := known()) is not None]
+        sizes = {storage.data_ptr(): storage.nbytes() // bytes_each for storage, bytes_each in alive}
         self.numbers = max(self.numbers, sum(size for at, size in sizes.items() if at not in self.inputs))
         return made
 

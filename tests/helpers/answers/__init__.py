@@ -10,7 +10,7 @@ RIGHT = defaultdict(dict)           # id -> name -> answer
 WRONG = defaultdict(dict)           # id -> name -> (answer, the case that catches it)
 
 LEAST = {"right": 3, "wrong": 10}
-LIMIT_S = 3         # for a case without a limit: a hundred times the slowest, and what an endless answer costs
+LIMIT_S = 3     # for a case without a limit: a hundred times the slowest, and what an endless answer costs
 
 
 def right(id):

@@ -1,5 +1,4 @@
 """Answers to the practice chapter "Design the eye"."""
-import torch
 from torch import nn
 from torch.nn import functional as F
 
