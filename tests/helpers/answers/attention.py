@@ -1,5 +1,6 @@
 """Answers to chapter 9's exercises."""
 import math
+from functools import reduce
 
 import torch
 from torch.nn import functional as F
@@ -345,7 +346,7 @@ def puts_the_blocks_together(q, blocks):
 @wrong("attention.streamed", at="no more than a block")
 def keeps_the_scores_of_all_blocks(q, blocks):
     kept = [(_score(q, k), v) for k, v in blocks]
-    largest = torch.stack([score.amax(-1, keepdim=True) for score, _ in kept]).amax(0)
+    largest = reduce(torch.maximum, (score.amax(-1, keepdim=True) for score, _ in kept))
     e = [(torch.exp(score - largest), v) for score, v in kept]
     return sum(share @ v for share, v in e) / sum(share.sum(-1, keepdim=True) for share, _ in e)
 
