@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import ref
 
 import torch
 from jaxtyping import Bool, Float
@@ -59,16 +60,22 @@ def streamed(q: Float[Tensor, "b n d"], blocks: Iterable[tuple[Tensor, Tensor]])
 # ---------------------------------------------------------------------------------------------------------------------
 # How the answers are asked
 
-class _Largest(TorchDispatchMode):
-    """Remembers the largest array that an operation made."""
+class _Held(TorchDispatchMode):
+    """Remembers the most numbers that were held at one time, by all arrays that operations made of the inputs."""
 
-    numbers = 0
+    def __init__(self, *inputs: Tensor):
+        super().__init__()
+        self.inputs = {x.untyped_storage().data_ptr() for x in inputs}
+        self.made: list[ref[Tensor]] = []
+        self.numbers = 0
 
     def __torch_dispatch__(self, operation: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = operation(*args, **(kwargs or {}))
-        for one in made if isinstance(made, (tuple, list)) else (made,):
-            if isinstance(one, Tensor):
-                self.numbers = max(self.numbers, one.untyped_storage().nbytes() // one.element_size())
+        several = made if isinstance(made, (tuple, list)) else (made,)
+        self.made += [ref(one) for one in several if isinstance(one, Tensor)]
+        alive = [(one.untyped_storage(), one.element_size()) for known in self.made if (one := known()) is not None]
+        sizes = {storage.data_ptr(): storage.nbytes() // bytes_each for storage, bytes_each in alive}
+        self.numbers = max(self.numbers, sum(size for at, size in sizes.items() if at not in self.inputs))
         return made
 
 
@@ -77,12 +84,12 @@ def _stream(answer: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, bloc
 
 
 def _stream_frugally(answer: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, block: int) -> tuple[Tensor, str]:
-    """The answer, and whether it got along with arrays of one block's size."""
+    """The answer, and whether it held fewer numbers at a time than all scores together."""
     blocks = zip(k.split(block, dim=1), v.split(block, dim=1))
-    with _Largest() as largest:
+    with _Held(q, k, v) as held:
         found = answer(q, blocks)
-    rows = q.shape[0] * q.shape[1]
-    return found, "one block at a time" if largest.numbers <= rows * max(block, q.shape[2]) else "many blocks at a time"
+    scores = q.shape[0] * q.shape[1] * k.shape[1]
+    return found, "one block at a time" if held.numbers < scores else "many blocks at a time"
 
 
 def _finite_gradients(answer: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> Tensor:
@@ -176,7 +183,7 @@ _STREAMED = (
     Case("values of zeros", dict(**_qkv(1, 6, 4, seed=15) | dict(v=torch.zeros(1, 6, 4)), block=2),
          "An average of zeros is zero.", run=_stream),
     Case("no more than a block", dict(**_qkv(1, 96, 4, seed=18), block=8),
-         "An array larger than the scores of one block was made. Are the blocks put together again?",
+         "As much was held at once as all scores take. Are the blocks put together again, or their scores kept?",
          run=_stream_frugally),
     Case("the gradient", dict(**{name: x.double() for name, x in _qkv(2, 6, 4, seed=21).items()}, block=2),
          "The gradient goes through the running sums as well. Steps in place would cut it, or be refused.", run=_stream,

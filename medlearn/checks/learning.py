@@ -96,8 +96,9 @@ _STOP = (
     _stop_case("it turns", [3.0, 2.0, 1.0, 1.5, 1.6, 1.7, 1.8], 2,
                "The best is look 2. Looks 3 and 4 bring nothing lower: stop at look 4."),
     _stop_case("it falls to the end", [3.0, 2.0, 1.0], 2, "Nothing stops it: the last look is kept and is the end."),
-    _stop_case("a second fall", [3.0, 2.0, 2.5, 1.0, 1.2, 1.3, 1.4], 3,
-               "Look 3 comes in time and starts the count anew."),
+    _stop_case("a second fall", [3.0, 2.0, 2.5, 1.0, 1.3, 1.2, 1.4, 1.5], 3,
+               "Look 3 comes in time and starts the count anew. Look 5 is lower than the look before it, but not lower "
+               "than the best."),
     _stop_case("a second fall that comes too late", [3.0, 2.0, 2.5, 2.6, 1.0], 2,
                "Training had stopped at look 3. Nobody knows that 1.0 would have come."),
     _stop_case("equal is not lower", [2.0, 2.0, 2.0, 2.0], 3, "Below the best, not as low as it."),

@@ -66,7 +66,7 @@ _REFER = (
          "Worth it where p times the minutes of a useless outline is above those of a check: above 1 in 6 here."),
     _day("time for two", _numbers(0.4, 0.9, 0.8, 0.5), 30, 240, 1,
          "Two checks of half an hour fit into an hour: the two of the largest p."),
-    _day("a part of a check", _numbers(0.4, 0.9, 0.8, 0.5), 25, 240, 1,
+    _day("a part of a check", _numbers(0.4, 0.9, 0.8, 0.5), 22, 240, 1,
          "Two checks fit into an hour, and the third is not begun."),
     _day("equals", _numbers(0.5, 0.5, 0.2, 0.5, 0.5), 20, 240, 1,
          "Of equals the earlier in the list: `argsort(descending=True, stable=True)`."),

@@ -36,6 +36,18 @@ def everybody_with_everybody(masks):
     return total / (members * (members - 1))
 
 
+@right("ask.agreement")
+def by_sets_of_voxels(masks):
+    def agree(a, b):
+        return 2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+    found = []
+    for of_patient in masks.flatten(2).unbind(1):
+        marked = [set(mask.nonzero().flatten().tolist()) for mask in of_patient]
+        scores = [agree(a, b) for a, b in itertools.combinations(marked, 2)] or [1.0]
+        found.append(sum(scores) / len(scores))
+    return torch.tensor(found, device=masks.device)
+
+
 @wrong("ask.agreement", at="two members")
 def intersection_over_union(masks):
     dice = pair_by_pair(masks)
@@ -128,6 +140,19 @@ def by_counting_who_is_above(uncertainty, error, fraction):
     above = (uncertainty[..., None, :] > uncertainty[..., :, None]).sum(-1)
     kept = above >= math.ceil(fraction * n - 1e-6)
     return (error * kept).sum(-1) / max(n, 1)
+
+
+@right("ask.error_left")
+def from_the_most_uncertain_down(uncertainty, error, fraction):
+    if error.ndim > 1:
+        return torch.stack([from_the_most_uncertain_down(u, e, fraction) for u, e in zip(uncertainty, error)])
+    u, left = uncertainty.tolist(), error.tolist()
+    order = sorted(range(len(u)), key=lambda i: -u[i])
+    for place, i in enumerate(order):
+        if place + 1e-6 >= fraction * len(u) and not (place and u[i] == u[order[place - 1]]):
+            break
+        left[i] = 0.0
+    return error.new_tensor(sum(left) / max(len(left), 1))
 
 
 def _left(uncertainty, error, count, divide_by=None):
@@ -223,6 +248,14 @@ def by_the_covariance_of_all_pairs_of_voxels(p):
         pairs.diagonal().copy_(middle)                      # a label squared is the label
         spreads.append((pairs - middle[:, None] * middle).sum().clamp_min(0).sqrt())
     return torch.stack(spreads)
+
+
+@right("ask.volume_spread")
+def by_differences_between_draws(p):
+    """Half the mean square of the difference of two draws is the variance between draws."""
+    volume, squares = p.flatten(2).sum(2), p.square().flatten(2).sum(2)
+    apart = (volume[:, None] - volume).square().mean((0, 1)) / 2
+    return (volume.mean(0) - squares.mean(0) + apart).clamp_min(0).sqrt()
 
 
 def _parts(p):

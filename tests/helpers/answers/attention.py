@@ -1,5 +1,6 @@
 """Answers to chapter 9's exercises."""
 import math
+from functools import reduce
 
 import torch
 from torch.nn import functional as F
@@ -255,6 +256,17 @@ def softmax_of_each_then_joined(q, blocks):
     return answer
 
 
+@right("attention.streamed")
+def the_past_as_one_more_key(q, blocks):
+    so_far, answer = q.new_full((*q.shape[:2], 1), -torch.inf), torch.zeros_like(q)
+    for k, v in blocks:
+        score = torch.cat([so_far, _score(q, k)], dim=-1)
+        share = score.softmax(-1)
+        answer = share[..., :1] * answer + share[..., 1:] @ v
+        so_far = score.logsumexp(-1, keepdim=True)
+    return answer
+
+
 def _running(q, blocks, start=-torch.inf, shrinks_total=True, shrinks_answer=True):
     largest = q.new_full((*q.shape[:2], 1), start)
     total, answer = torch.zeros_like(largest), torch.zeros_like(q)
@@ -329,6 +341,14 @@ def divides_by_the_answer(q, blocks):
 def puts_the_blocks_together(q, blocks):
     k, v = (torch.cat(parts, dim=1) for parts in zip(*blocks))
     return _score(q, k).softmax(-1) @ v
+
+
+@wrong("attention.streamed", at="no more than a block")
+def keeps_the_scores_of_all_blocks(q, blocks):
+    kept = [(_score(q, k), v) for k, v in blocks]
+    largest = reduce(torch.maximum, (score.amax(-1, keepdim=True) for score, _ in kept))
+    e = [(torch.exp(score - largest), v) for score, v in kept]
+    return sum(share @ v for share, v in e) / sum(share.sum(-1, keepdim=True) for share, _ in e)
 
 
 @wrong("attention.streamed", at="the gradient")

@@ -1,4 +1,7 @@
 """Answers to the practice chapter "From a scan to a decision". They know the truth, as no student does, and spoil it."""
+import csv
+
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -39,6 +42,21 @@ def outlined_by_hand(cases, folder):
 @right(ID)
 def the_last_first(cases, folder):
     hand_in(cases[::-1], folder, sure=0.99, width=0.3)
+
+
+@right(ID)
+def by_nibabel_on_the_axes_of_the_file(cases, folder):
+    """The package writes nothing, and no scan is turned."""
+    known, rows = {one.name: one.lesion for one in patients("test")}, [("case", "refer", "high_ml", "low_ml")]
+    for case in cases:
+        mask, affine = known[case.name].array > 0, nib.load(case.images[0]).affine
+        p = ndimage.gaussian_filter(mask.astype(float), 0.3)
+        nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), folder / f"{case.name}.nii.gz")
+        nib.save(nib.Nifti1Image(np.stack([1 - p, p], axis=3), affine), folder / f"{case.name}.probabilities.nii.gz")
+        volume = p.sum() * abs(np.linalg.det(affine)) / 1000
+        rows.append((case.name, "no", 1.2 * volume, 0.8 * volume))
+    with open(folder / "report.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 @wrong(ID, at=FILES)

@@ -30,6 +30,20 @@ def tap_by_tap(x, weight, stride, padding):
     return total
 
 
+@right("convolution.convolve")
+def by_fourier(x, weight, stride, padding):
+    """A product of spectra, the kernel's conjugated: all places at once, of which every one without a seam is kept."""
+    axes = tuple(range(2, x.ndim))
+    if not len(x):
+        return by_torch(x, weight, stride, padding)
+    x = F.pad(x, [padding] * 2 * len(axes))
+    size = x.shape[2:]
+    spectrum = torch.einsum("bc...,oc...->bo...", torch.fft.fftn(x, dim=axes),
+                            torch.fft.fftn(weight, s=size, dim=axes).conj())
+    y = torch.fft.ifftn(spectrum, dim=axes).real
+    return y[(..., *(slice(0, n - k + 1, stride) for n, k in zip(size, weight.shape[2:])))]
+
+
 @wrong("convolution.convolve", at="four voxels in a row")
 def turned(x, weight, stride, padding):
     return by_torch(x, weight.flip(list(range(2, weight.ndim))), stride, padding)
@@ -118,6 +132,15 @@ def by_trying(size, layers):
     return size
 
 
+@right("convolution.size_after")
+def as_many_as_fit(size, layers):
+    """The other way round: n places need stride * (n - 1) + kernel voxels."""
+    for kernel, stride, padding in layers:
+        room = size + 2 * padding if size else 0
+        size = max(n for n in range(room + 1) if n == 0 or stride * (n - 1) + kernel <= room)
+    return size
+
+
 def _floor(size, layers, left=lambda n, k, s, p: (n + 2 * p - k) // s + 1):
     for kernel, stride, padding in layers:
         size = max(0, left(size, kernel, stride, padding)) if size else 0
@@ -194,6 +217,15 @@ def zeros_between_then_turned(y, weight, stride, padding):
     apart = F.pad(apart, [side for k in reversed(kernel) for side in (k - 1, k - 1)])
     x = by_torch(apart, weight.transpose(0, 1).flip(list(range(2, weight.ndim))), 1, 0)
     return x[(..., *(slice(padding, n - padding) for n in x.shape[2:]))]
+
+
+@right("convolution.transpose")
+def the_way_back_of_a_convolution(y, weight, stride, padding):
+    if not len(y):
+        return by_torchs_transpose(y, weight, stride, padding)
+    size = [stride * (n - 1) + k - 2 * padding for n, k in zip(y.shape[2:], weight.shape[2:])]
+    x = y.new_zeros(len(y), weight.shape[1], *size).requires_grad_()
+    return torch.autograd.grad(by_torch(x, weight, stride, padding), x, y, create_graph=True)[0]
 
 
 @wrong("convolution.transpose", at="one voxel")

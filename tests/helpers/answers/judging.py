@@ -1,4 +1,5 @@
 """Answers to chapter 17's exercises."""
+import numpy as np
 import torch
 
 from helpers.answers import right, wrong
@@ -22,6 +23,15 @@ def by_those_who_are_called(sensitivity, specificity, prevalence):
     called = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
     left = (1 - sensitivity) * prevalence + specificity * (1 - prevalence)
     return sensitivity * prevalence / called, specificity * (1 - prevalence) / left
+
+
+@right("judging.predictive_values")
+def by_a_table_of_four(sensitivity, specificity, prevalence):
+    sensitivity, specificity, prevalence = torch.broadcast_tensors(sensitivity, specificity, prevalence)
+    given = torch.stack([torch.stack([sensitivity, 1 - specificity]), torch.stack([1 - sensitivity, specificity])])
+    table = given * torch.stack([prevalence, 1 - prevalence])           # rows: called ill, called healthy
+    shares = table / table.sum(1, keepdim=True)
+    return shares[0, 0], shares[1, 1]
 
 
 @wrong("judging.predictive_values", at="one in ten is ill")
@@ -63,6 +73,36 @@ def zero_where_nobody_is(sensitivity, specificity, prevalence):
     return tuple(value.nan_to_num(0.0) for value in by_those_who_are_called(sensitivity, specificity, prevalence))
 
 
+@wrong("judging.predictive_values", at="one in ten is ill")
+def in_single_precision(sensitivity, specificity, prevalence):
+    return by_those_who_are_called(*(x.float() for x in (sensitivity, specificity, prevalence)))
+
+
+@wrong("judging.predictive_values", at="one in ten is ill")
+def writes_over_the_prevalence(sensitivity, specificity, prevalence):
+    answer = by_those_who_are_called(sensitivity, specificity, prevalence)
+    prevalence *= sensitivity
+    return answer
+
+
+@wrong("judging.predictive_values", at="one in ten is ill")
+def printed_and_not_returned(sensitivity, specificity, prevalence):
+    print(by_those_who_are_called(sensitivity, specificity, prevalence))
+
+
+@wrong("judging.predictive_values", at="three clinics at once")
+def whole_people_of_a_thousand(sensitivity, specificity, prevalence):
+    ill = (1000 * prevalence).round()
+    hits, quiet = (sensitivity * ill).round(), (specificity * (1000 - ill)).round()
+    return hits / (hits + 1000 - ill - quiet), quiet / (quiet + ill - hits)
+
+
+@wrong("judging.predictive_values", at="three clinics at once")
+def numbers_of_python(sensitivity, specificity, prevalence):
+    values = by_those_who_are_called(sensitivity.item(), specificity.item(), prevalence.item())
+    return tuple(prevalence.new_tensor([value]) for value in values)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # judging.decision_curve
 
@@ -85,6 +125,15 @@ def one_by_one(p, ill, thresholds):
 def by_weights(p, ill, thresholds):
     worth = torch.where(ill, torch.ones_like(thresholds)[:, None], -(thresholds / (1 - thresholds))[:, None])
     return (worth * (p >= thresholds[:, None])).mean(1)
+
+
+@right("judging.decision_curve")
+def by_sorting_once(p, ill, thresholds):
+    """Who stands from a place of the sorted list on is treated."""
+    p, order = p.sort()
+    benefit = torch.stack([ill[order], ~ill[order]]).double().flip(1).cumsum(1).flip(1)     # of those from here on
+    hits, alarms = torch.cat([benefit, benefit.new_zeros(2, 1)], 1)[:, torch.searchsorted(p, thresholds)]
+    return (hits - alarms * thresholds / (1 - thresholds)) / len(p)
 
 
 @wrong("judging.decision_curve", at="four patients, one price")
@@ -124,6 +173,34 @@ def undefined_where_nobody_is_treated(p, ill, thresholds):
     return curve(p, ill, thresholds).where(~nobody, torch.nan)
 
 
+@wrong("judging.decision_curve", at="a hit for four alarms")
+def everybody_treated(p, ill, thresholds):
+    return curve(torch.ones_like(p), ill, thresholds)
+
+
+@wrong("judging.decision_curve", at="a hit for four alarms")
+def shares_of_the_ill_and_of_the_healthy(p, ill, thresholds):
+    treated, price = p >= thresholds[:, None], thresholds / (1 - thresholds)
+    return (treated & ill).sum(1) / ill.sum() - (treated & ~ill).sum(1) / (~ill).sum() * price
+
+
+@wrong("judging.decision_curve", at="four patients, one price")
+def a_list_of_numbers(p, ill, thresholds):
+    return curve(p, ill, thresholds).tolist()
+
+
+@wrong("judging.decision_curve", at="four patients, one price")
+def rounds_its_input(p, ill, thresholds):
+    answer = curve(p, ill, thresholds)
+    p[p < thresholds.min()] = 0
+    return answer
+
+
+@wrong("judging.decision_curve", at="at the threshold itself")
+def a_single_threshold(p, ill, thresholds):
+    return net_benefit(p, ill, thresholds.new_tensor(thresholds.item()))[None]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # judging.interval_by_patient
 
@@ -147,6 +224,14 @@ def scan_by_scan(values, patient, drawn):
 def by_how_often(values, patient, drawn):
     often = (drawn[:, :, None] == patient).sum(1).to(values.dtype)
     return ends(often @ values / often.sum(1))
+
+
+@right("judging.interval_by_patient")
+def by_repeating_scans(values, patient, drawn):
+    def mean(row):
+        times = np.bincount(row, minlength=patient.max() + 1)[patient]
+        return np.repeat(values.numpy(), times).mean()
+    return torch.from_numpy(np.percentile([mean(row) for row in drawn.numpy()], [2.5, 97.5]))
 
 
 @wrong("judging.interval_by_patient", at="one draw")

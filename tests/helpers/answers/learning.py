@@ -29,6 +29,18 @@ def by_einsum(x, y, A, a, c, d):
             error.mean())
 
 
+@right("learning.backward")
+def voxel_by_voxel(x, y, A, a, c, d):
+    at_A, at_a, at_c, at_d = (torch.zeros_like(value) for value in (A, a, c, d))
+    for seen, truth in zip(x, y):
+        u = A.mv(seen) + a
+        h = torch.where(u > 0, u, 0)
+        error = (1 / (1 + torch.exp(-(c.dot(h) + d))) - truth) / len(x)
+        at_u = torch.where(u > 0, error * c, 0)
+        at_A, at_a, at_c, at_d = at_A + torch.outer(at_u, seen), at_a + at_u, at_c + error * h, at_d + error
+    return at_A, at_a, at_c, at_d
+
+
 def _steps(x, y, A, a, c, d):
     u = x @ A.T + a
     return u, u.relu(), (torch.sigmoid(u.relu() @ c + d) - y) / len(x)
@@ -76,6 +88,34 @@ def squeezed(x, y, A, a, c, d):
     return tuple(value.squeeze() for value in by_autograd(x, y, A, a, c, d))
 
 
+@wrong("learning.backward", at="the voxel of the chapter")
+def inputs_by_hidden_units(x, y, A, a, c, d):
+    at_A, *others = by_autograd(x, y, A, a, c, d)
+    return at_A.T, *others
+
+
+@wrong("learning.backward", at="the voxel of the chapter")
+def through_the_sigmoid_twice(x, y, A, a, c, d):
+    u, h, error = _steps(x, y, A, a, c, d)
+    p = torch.sigmoid(h @ c + d)
+    error = error * p * (1 - p)
+    at_u = error[:, None] * c * (u > 0)
+    return at_u.T @ x, at_u.sum(0), error @ h, error.sum()
+
+
+@wrong("learning.backward", at="the voxel of the chapter")
+def takes_the_step_too(x, y, A, a, c, d):
+    grads = by_autograd(x, y, A, a, c, d)
+    for value, grad in zip((A, a, c, d), grads):
+        value -= 0.1 * grad
+    return grads
+
+
+@wrong("learning.backward", at="a batch of five")
+def the_first_voxel_alone(x, y, A, a, c, d):
+    return by_autograd(x[:1], y[:1], A, a, c, d)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # learning.folds
 
@@ -92,6 +132,15 @@ def by_unique(patients, k):
     names, place = patients.unique(return_inverse=True)
     first = torch.full((len(names),), len(patients)).scatter_reduce(0, place, torch.arange(len(patients)), "amin")
     return first.argsort().argsort()[place] % k
+
+
+@right("learning.folds")
+def by_the_first_slice_of_each(patients, k):
+    if not len(patients):
+        return patients
+    first = (patients[:, None] == patients).int().argmax(1)
+    turn = (first == torch.arange(len(patients))).cumsum(0) - 1
+    return turn[first] % k
 
 
 @wrong("learning.folds", at="two slices of each patient")
@@ -133,6 +182,31 @@ def floats_of_nothing(patients, k):
     return torch.tensor([names.index(one) % k for one in patients.tolist()])
 
 
+@wrong("learning.folds", at="two slices of each patient")
+def a_list(patients, k):
+    return by_first_appearance(patients, k).tolist()
+
+
+@wrong("learning.folds", at="two slices of each patient")
+def writes_over_the_patients(patients, k):
+    patients.copy_(by_first_appearance(patients, k))
+    return patients
+
+
+@wrong("learning.folds", at="slices in any order")
+def two_folds_always(patients, k):
+    return by_first_appearance(patients, min(k, 2))
+
+
+@wrong("learning.folds", at="slices in any order")
+def the_fold_with_the_fewest_slices(patients, k):
+    slices, fold = [0] * k, {}
+    for one in dict.fromkeys(patients.tolist()):
+        fold[one] = slices.index(min(slices))
+        slices[fold[one]] += int((patients == one).sum())
+    return torch.tensor([fold[one] for one in patients.tolist()], dtype=torch.int64)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # learning.stop_at
 
@@ -156,6 +230,17 @@ def by_running_minimum(losses, patience):
         if look - kept >= patience:
             return kept, look
     return values.index(min(values)), len(values) - 1
+
+
+@right("learning.stop_at")
+def by_the_last_improvement(losses, patience):
+    values = losses.nan_to_num(math.inf)
+    before = torch.cat([values.new_tensor([math.inf]), values.cummin(0).values[:-1]])
+    look = torch.arange(len(values))
+    kept = torch.where(values < before, look, 0).cummax(0).values
+    over = (look - kept >= patience).nonzero().flatten()
+    end = over[0] if len(over) else look[-1]
+    return int(kept[end]), int(end)
 
 
 @wrong("learning.stop_at", at="it turns")
@@ -206,3 +291,36 @@ def takes_nan_for_the_best(losses, patience):
         elif look - kept >= patience:
             return kept, look
     return kept, len(losses) - 1
+
+
+@wrong("learning.stop_at", at="a second fall")
+def against_the_look_before(losses, patience):
+    values, waited = losses.nan_to_num(math.inf), 0
+    for look in range(1, len(values)):
+        waited = 0 if values[look] < values[look - 1] else waited + 1
+        if waited == patience:
+            return int(values[:look + 1].argmin()), look
+    return int(values.argmin()), len(values) - 1
+
+
+@wrong("learning.stop_at", at="a second fall")
+def its_patience_does_not_come_back(losses, patience):
+    best, kept, waited = math.inf, 0, 0
+    for look, value in enumerate(losses.tolist()):
+        if value < best:
+            best, kept = value, look
+        else:
+            waited += 1
+        if waited == patience:
+            return kept, look
+    return kept, len(losses) - 1
+
+
+@wrong("learning.stop_at", at="a NaN")
+def waits_at_a_nan_for_ever(losses, patience):
+    look = 0
+    while look < len(losses):
+        if losses[look].isnan():
+            continue
+        look += 1
+    return by_counting(losses, patience)

@@ -24,6 +24,16 @@ def by_fourth_powers(magnitude, air):
     return 1 / (weight * excess**2).sum(1)
 
 
+@right("mri.coils")
+def by_differences_of_pairs(magnitude, air):
+    """Half the mean square of the difference of two voxels is the variance."""
+    found = []
+    for m, mask in zip(magnitude[:, 0], air):
+        power = m[mask].square()
+        found.append(2 * power.mean().square() / (power[:, None] - power).square().mean())
+    return torch.stack(found) if found else magnitude.new_zeros(0)
+
+
 @wrong("mri.coils", at="four voxels")
 def the_rim_too(magnitude, air):
     return by_fourth_powers(magnitude, torch.ones_like(air))
@@ -116,6 +126,13 @@ def by_nan_mean(magnitude, tissue, air):
     mean = lambda mask: torch.where(mask, power, torch.nan).flatten(1).nanmean(1)
     sigma2 = mean(air) / 2
     return torch.sqrt(torch.relu(mean(tissue) - 2 * sigma2) / sigma2)
+
+
+@right("mri.snr")
+def by_two_norms(magnitude, tissue, air):
+    rms = lambda mask: (magnitude[:, 0] * mask).flatten(1).norm(dim=1) / mask.flatten(1).sum(1).sqrt()
+    ratio = rms(tissue) / rms(air)
+    return (2 * (ratio - 1) * (ratio + 1)).clamp_min(0).sqrt()
 
 
 @wrong("mri.snr", at="one image")

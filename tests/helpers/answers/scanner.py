@@ -1,4 +1,6 @@
 """Answers to chapter 16's exercises."""
+from itertools import permutations
+
 import nibabel as nib
 import numpy as np
 import torch
@@ -21,6 +23,14 @@ def by_the_best_matching(affine):
     columns = affine[:3, :3].cpu() / affine[:3, :3].cpu().norm(dim=0)
     rows = columns.abs().argmax(dim=0)
     return "".join(LETTERS[int(r)][int(columns[r, c] > 0)] for c, r in enumerate(rows))
+
+
+@right("scanner.orientation")
+def the_best_of_six(affine):
+    """Of all ways to give each column an axis of its own, the one whose columns point along theirs most."""
+    columns = (affine[:3, :3] / affine[:3, :3].norm(dim=0)).tolist()
+    best = max(permutations(range(3)), key=lambda axes: sum(abs(columns[a][c]) for c, a in enumerate(axes)))
+    return "".join(LETTERS[a][int(columns[a][c] > 0)] for c, a in enumerate(best))
 
 
 @wrong("scanner.orientation", at="axes along those of space")
@@ -108,6 +118,13 @@ def from_four_voxels(affine, start, step):
     first, *others = ((affine @ affine.new_tensor([*end, 1]))[:3] for end in ends)
     part = torch.eye(4, dtype=affine.dtype, device=affine.device)
     part[:3] = torch.stack([*(other - first for other in others), first], dim=1)
+    return part
+
+
+@right("scanner.affine_of_part")
+def stretched_then_moved(affine, start, step):
+    part = affine * affine.new_tensor([*step, 1])
+    part[:, 3] += affine[:, :3] @ affine.new_tensor(start)
     return part
 
 
@@ -210,6 +227,14 @@ def from_neighbour_to_neighbour(positions, directions):
     normal = np.array(_normal(directions))
     order = sorted(positions, key=lambda place: normal @ place)
     return [float(normal @ np.subtract(b, a)) for a, b in zip(order, order[1:])]
+
+
+@right("scanner.slice_gaps")
+def by_coordinates_of_the_slice(positions, directions):
+    """Along the rows, along the columns and out of the plane: of three coordinates the last is the height."""
+    axes = np.stack([directions[:3], directions[3:], _normal(directions)], axis=1)
+    height = np.linalg.solve(axes, np.transpose(positions))[2]
+    return np.diff(np.sort(height)).tolist()
 
 
 @wrong("scanner.slice_gaps", at="even axial slices")

@@ -1,5 +1,7 @@
 """Answers to chapter 18's exercises."""
+import heapq
 import math
+from fractions import Fraction
 
 import torch
 
@@ -20,6 +22,13 @@ def by_counting(scores, rate):
 def with_one_more_at_infinity(scores, rate):
     ranked = torch.cat([scores, scores.new_tensor([math.inf])]).sort(descending=True).values
     return ranked[min(int(rate * len(ranked) + 1e-9), len(ranked) - 1)]
+
+
+@right("shift.threshold")
+def in_exact_fractions(scores, rate):
+    n = len(scores)
+    k = n + 1 - math.floor(Fraction(str(rate)) * (n + 1))
+    return scores.kthvalue(max(k, 1)).values if k <= n else scores.new_tensor(math.inf)
 
 
 @wrong("shift.threshold", at="nine patients, one in ten")
@@ -63,6 +72,29 @@ def nobody_forgotten(scores, rate):
     return by_counting(scores, rate)
 
 
+@wrong("shift.threshold", at="nine patients, one in ten")
+def without_sorting(scores, rate):
+    k = len(scores) + 1 - int(rate * (len(scores) + 1) + 1e-9)
+    return scores[k - 1] if k <= len(scores) else scores.new_tensor(math.inf)
+
+
+@wrong("shift.threshold", at="nine patients, one in ten")
+def sorts_what_it_was_given(scores, rate):
+    scores.copy_(scores.sort().values)
+    return by_counting(scores, rate)
+
+
+@wrong("shift.threshold", at="too few for the promise")
+def without_the_future_patient(scores, rate):
+    n = len(scores)
+    return scores.sort().values[n - int(rate * n + 1e-9) - 1] if n else scores.new_tensor(math.inf)
+
+
+@wrong("shift.threshold", at="too few for the promise")
+def the_next_higher_quantile(scores, rate):
+    return scores.quantile(1 - rate, interpolation="higher") if len(scores) else scores.new_tensor(math.inf)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # shift.refer
 
@@ -80,6 +112,13 @@ def one_by_one(p, check_minutes, useless_minutes, hours):
 def by_rank(p, check_minutes, useless_minutes, hours):
     rank = (-p).argsort(stable=True).argsort()
     return (rank < 60 * hours // check_minutes) & (p > check_minutes / useless_minutes)
+
+
+@right("shift.refer")
+def the_largest_of_those_worth_it(p, check_minutes, useless_minutes, hours):
+    worth = [i for i, risk in enumerate(p.tolist()) if risk * useless_minutes > check_minutes]
+    chosen = heapq.nlargest(math.floor(60 * hours / check_minutes), worth, key=lambda i: p[i].item())
+    return torch.zeros(len(p), dtype=torch.bool).index_fill(0, torch.tensor(chosen, dtype=torch.int64), True)
 
 
 @wrong("shift.refer", at="time for all")
@@ -129,3 +168,21 @@ def at_most_four(p, check_minutes, useless_minutes, hours):
 @wrong("shift.refer", at="no time")
 def at_least_one(p, check_minutes, useless_minutes, hours):
     return by_rank(p, check_minutes, useless_minutes, max(hours, check_minutes / 60))
+
+
+@wrong("shift.refer", at="time for all")
+def places_in_the_list(p, check_minutes, useless_minutes, hours):
+    return by_rank(p, check_minutes, useless_minutes, hours).nonzero().flatten()
+
+
+@wrong("shift.refer", at="time for all")
+def strikes_out_in_the_list_itself(p, check_minutes, useless_minutes, hours):
+    answer = by_rank(p, check_minutes, useless_minutes, hours)
+    p[~answer] = 0
+    return answer
+
+
+@wrong("shift.refer", at="a part of a check")
+def rounded_to_the_nearest(p, check_minutes, useless_minutes, hours):
+    rank = (-p).argsort(stable=True).argsort()
+    return (rank < round(60 * hours / check_minutes)) & (p > check_minutes / useless_minutes)

@@ -1,5 +1,6 @@
 """Answers to chapter 19's exercise."""
 import torch
+from torch.nn import functional as F
 
 from helpers.answers import right, wrong
 
@@ -30,6 +31,16 @@ def variance_by_recursion_too(z, weight):
         variance = weight**2 + (1 - weight) ** 2 * variance
         found.append(level / variance**0.5)
     return torch.stack(found) if found else z
+
+
+@right("tool.ewma")
+def by_a_convolution(z, weight):
+    n = len(z)
+    if not n:
+        return z
+    forgets = weight * (1 - weight) ** torch.arange(n, dtype=z.dtype)
+    mean = F.conv1d(F.pad(z, (n - 1, 0))[None, None], forgets.flip(0)[None, None])[0, 0]
+    return mean / forgets.square().cumsum(0).sqrt()
 
 
 @wrong("tool.ewma", at="the first patient")
@@ -79,3 +90,21 @@ def nobody_forgotten(z, weight):
 @wrong("tool.ewma", at="the gradient")
 def detached(z, weight):
     return by_recursion(z.detach(), weight) + 0 * z
+
+
+@wrong("tool.ewma", at="three patients")
+def writes_over_the_series(z, weight):
+    answer = by_recursion(z, weight)
+    for t in range(len(z)):
+        z[t] = answer[t]
+    return z
+
+
+@wrong("tool.ewma", at="the first patient")
+def in_double_precision(z, weight):
+    return by_recursion(z.double(), weight) if z.dtype == torch.float32 else by_recursion(z, weight)
+
+
+@wrong("tool.ewma", at="three patients")
+def a_fifth_for_all(z, weight):
+    return by_recursion(z, 0.2)

@@ -116,6 +116,14 @@ def by_two_matrices(positions, grid, size):
     return torch.einsum("in,jm,nmc->ijc", rows, columns, map_).reshape(1, -1, map_.shape[2])
 
 
+@right("transunet.resize_positions")
+def by_sampling(positions, grid, size):
+    map_ = positions.transpose(1, 2).reshape(1, -1, *grid)
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, device=map_.device) for n in size), indexing="ij")
+    found = F.grid_sample(map_, torch.stack([x, y], dim=-1)[None], mode="bilinear", align_corners=True)
+    return found.flatten(2).transpose(1, 2)
+
+
 def _interpolate(positions, grid, size, **how):
     return F.interpolate(positions.mT.unflatten(2, grid), size, **how).flatten(2).mT
 
@@ -170,3 +178,13 @@ def along_the_first_axis(positions, grid, size):
 def at_most_100_places(positions, grid, size):
     answer = _interpolate(positions, grid, size, mode="bilinear", align_corners=True)
     return answer if answer.shape[1] <= 100 else answer * (torch.arange(answer.shape[1]) < 100)[None, :, None]
+
+
+@wrong("transunet.resize_positions", at="the same grid")
+def without_the_leading_axis(positions, grid, size):
+    return by_two_matrices(positions, grid, size)[0]
+
+
+@wrong("transunet.resize_positions", at="the same grid")
+def in_numpy(positions, grid, size):
+    return by_zoom(positions, grid, size).cpu().numpy()

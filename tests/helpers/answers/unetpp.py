@@ -25,6 +25,13 @@ def by_appending(i, j):
     return places
 
 
+@right("unetpp.joins")
+def by_asking_every_place(i, j):
+    def taken(a, b):
+        return a == i and b < j or (a, b) == ((i + 1, j - 1) if j else (i - 1, 0))
+    return [(a, b) for a in range(i + 2) for b in range(j + 1) if taken(a, b)]
+
+
 @wrong("unetpp.joins", at="the corner")
 def above_the_image(i, j):
     return by_appending(i, j) or [(-1, 0)]
@@ -61,6 +68,26 @@ def from_the_row_below_the_image(i, j):
     return [*((i, k) for k in range(j)), (1, j - 1)] if j else by_appending(i, j)
 
 
+@wrong("unetpp.joins", at="the corner")
+def printed_and_not_returned(i, j):
+    print(by_appending(i, j))
+
+
+@wrong("unetpp.joins", at="the corner")
+def as_a_set(i, j):
+    return set(by_appending(i, j))
+
+
+@wrong("unetpp.joins", at="on the way down")
+def row_and_column_exchanged(i, j):
+    return by_appending(j, i)
+
+
+@wrong("unetpp.joins", at="the answer of depth 1")
+def below_in_its_own_column(i, j):
+    return [*by_appending(i, j)[:-1], (i + 1, j)] if j else by_appending(i, j)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # unetpp.average
 
@@ -76,6 +103,12 @@ def in_a_loop(logits):
 @right("unetpp.average")
 def through_logarithms(logits):
     return (logits.log_softmax(2).logsumexp(0) - torch.log(torch.tensor(float(len(logits))))).exp()
+
+
+@right("unetpp.average")
+def exponentials_of_what_is_below_the_largest(logits):
+    e = (logits - logits.amax(2, keepdim=True)).exp()
+    return torch.einsum("dbk...,db...->bk...", e, 1 / (len(logits) * e.sum(2)))
 
 
 @wrong("unetpp.average", at="two heads that disagree")

@@ -1,7 +1,10 @@
 """Answers to chapter 13's exercises."""
 import math
 
+import numpy as np
 import torch
+from scipy.optimize import brentq
+from scipy.special import gammaln
 
 from helpers.answers import right, wrong
 
@@ -38,6 +41,15 @@ def number_by_number(ratio):
             low, high = (middle, high) if power_law(middle) < wanted ** 2 else (low, middle)
         found.append(low)
     return torch.tensor(found, dtype=torch.float64).reshape(ratio.shape).to(ratio.dtype)
+
+
+@right("us.exponent")
+def by_scipys_root(ratio):
+    def root(wanted):
+        off = lambda gamma: np.expm1(gammaln(1 + gamma) - 2 * gammaln(1 + gamma / 2)) - wanted ** 2
+        return brentq(off, 1e-9, 10, xtol=1e-15) if wanted > 0 else 0.0
+    found = [root(wanted) for wanted in ratio.double().flatten().tolist()]
+    return torch.tensor(found, dtype=ratio.dtype).reshape(ratio.shape)
 
 
 @wrong("us.exponent", at="the amplitude itself")
@@ -86,6 +98,21 @@ def always_double(ratio):
     return by_halving(ratio.double())
 
 
+@wrong("us.exponent", at="the amplitude itself")
+def halves_for_ever(ratio):
+    wanted, low, high = ratio.double(), torch.zeros_like(ratio), torch.full_like(ratio, 3)
+    while (low < high).any():
+        middle = (low + high) / 2
+        below = _spread(middle) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return high
+
+
+@wrong("us.exponent", at="the amplitude itself")
+def in_numpy(ratio):
+    return by_halving(ratio).numpy()
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # us.worth
 
@@ -109,6 +136,15 @@ def by_squares(frames):
     spread = lambda x: (x - x.mean(-1, keepdim=True)).square().mean(-1)
     each, mean = spread(frames.flatten(2)).mean(1), spread(frames.flatten(2).mean(1))
     return torch.where(mean == 0, torch.ones_like(mean), each / (mean + (mean == 0)))
+
+
+@right("us.worth")
+def by_fourier(frames):
+    """By Parseval, a variance is the power of all frequencies but the zeroth."""
+    flat = frames.flatten(2)
+    power = lambda x: torch.fft.fft(x)[..., 1:].abs().square().sum(-1)
+    each, mean = power(flat).mean(1), power(flat.mean(1))
+    return torch.where(mean > 0, each, 1) / torch.where(mean > 0, mean, 1)
 
 
 def _ratio(each, mean):
@@ -206,6 +242,16 @@ def patient_by_patient(a):
     rows = [[one.mean() / math.sqrt(math.pi / 2), one.square().mean().sqrt() / math.sqrt(2),
              (one.square().log().mean() - math.log(2) + GAMMA).div(2).exp()] for one in a]
     return torch.stack([torch.stack(row) for row in rows])
+
+
+@right("us.levels")
+def by_norms(a):
+    flat = a.flatten(1)
+    n = flat.shape[1]
+    geometric = torch.exp2(flat.log2().mean(1))
+    found = (flat.norm(p=1, dim=1) / n / math.sqrt(math.pi / 2), flat.norm(p=2, dim=1) / math.sqrt(2 * n),
+             geometric * math.exp(GAMMA / 2) / math.sqrt(2))
+    return torch.stack(found, dim=1)
 
 
 @wrong("us.levels", at="one patient")
