@@ -136,25 +136,28 @@ class Check:
             warnings.warn("an answer that never ends cannot be stopped here: interrupt the kernel if it takes too long",
                           stacklevel=4)
         failures: list[Failure | None] = []
+        scores = []
         for case in self.cases:
-            failures.append(next(filter(None, (self._ask(case, answer, device) for device in _devices())), None))
+            printed = io.StringIO()
+            failures.append(next(filter(None, (self._ask(case, answer, to, printed) for to in _devices())), None))
+            if case.run is not _called and printed.getvalue().strip():      # who passes sees what was reached, too
+                scores.append(f"  {case.name}: {printed.getvalue().strip().splitlines()[-1]}")
             if failures[-1] and failures[-1].endless:       # the other cases would each take as long
                 break
         if failures[0] and failures[0].unwritten:
             return Report(self.id, 0, total, text=not_attempted(self.id))
         first = next(filter(None, failures), None)
         passed = failures.count(None)
-        text = f"{self.id}: all {total} cases passed." if first is None else \
+        text = "\n".join([f"{self.id}: all {total} cases passed.", *scores]) if first is None else \
             f"{self.id}: {passed} of {total} cases passed.\n{first}"
         return Report(self.id, passed, total, first, text)
 
-    def _ask(self, case: Case, answer: Callable[..., Any], device: str) -> Failure | None:
+    def _ask(self, case: Case, answer: Callable[..., Any], device: str, printed: io.StringIO) -> Failure | None:
         """One case on one device: nothing where the answer is right."""
         right, given, untouched = (_fresh(case, device) for _ in range(3))
         with isolated():
             expected = case.run(self.reference, *right.values())
             expected_gradient = _gradients(expected, right, case) if case.gradient else {}
-        printed = io.StringIO()
         try:
             with isolated(printed), limited(self.limit_s or LIMIT_S):
                 got = case.run(answer, *given.values())

@@ -261,6 +261,17 @@ def test_a_class_can_be_the_answer():
     assert "missing the required \"forward\"" in text(lambda n: nn.Module(), classes)
 
 
+def test_who_passes_sees_what_was_reached():
+    def reached(answer, x):
+        print("on the way")
+        print(f"a score of {answer(x)}")
+        return True
+
+    scored = Check("toy.score", lambda x: 2 * x, (Case("by score", dict(x=3), "More.", run=reached),
+                                                  Case("by value", dict(x=4), "Twice.")))
+    assert text(lambda x: x + x, scored) == "toy.score: all 2 cases passed.\n  by score: a score of 6"
+
+
 def test_an_unknown_id_names_the_nearest(refused):
     with pytest.raises(ValueError, match="got 'tasks.volum'. Near it: tasks.volume"):
         check("tasks.volum", mean)
