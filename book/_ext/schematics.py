@@ -70,7 +70,9 @@ class Chain(Captioned):
 
 
 def row_of(steps: list[dict[str, str]]) -> str:
-    return f'<ol class="chain">{"".join(map(step_of, steps))}</ol>'
+    # no step is left alone on a second line, and none is wider than a fifth
+    side_by_side = max(5, len(steps)) if len(steps) < 8 else -(-len(steps) // 2)
+    return f'<ol class="chain" style="--steps: {side_by_side}">{"".join(map(step_of, steps))}</ol>'
 
 
 def step_of(step: dict[str, str]) -> str:

@@ -117,7 +117,7 @@ def test_schematics_are_numbered_figures_whose_parts_speak(built):
 
 def test_rows_of_steps_stand_one_below_the_other(built):
     html = (built.root / "_build/html/book/principles/02_two.html").read_text()
-    rows = re.findall(r'<ol class="chain">(.*?)</ol>', html)
+    rows = re.findall(r'<ol class="chain"[^>]*>(.*?)</ol>', html)
     assert [re.findall(r"<span>(\w+)</span>", row) for row in rows] == [["Tube", "Body"], ["Coil"]]
 
 
