@@ -1,4 +1,4 @@
-"""Exercises from one source: a stub is what is left of its solution, and no later cell leans on a solution."""
+"""Exercises from one source: a stub is what is left of its solution, no later cell leans on one, each has a hint."""
 from __future__ import annotations
 
 import ast
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from nbformat import NotebookNode
 
 from chapters import Cell
+from myst import Directive, directives
 
 SOLUTION = "solution"  # the tag of a code cell that answers an exercise
 STARTER = "starter"  # the tag of one where the student goes on: it runs as it stands, and its check need not pass
@@ -133,6 +134,27 @@ def _used(table: symtable.SymbolTable) -> set[str]:
     top = table.get_type() == "module"
     own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
     return own.union(*(_used(inner) for inner in table.get_children()))
+
+
+# Who is helped -------------------------------------------------------------------------------------------------------
+
+def hintless(cells: Iterable[Cell]) -> list[tuple[int, str]]:
+    """Exercises without a folded hint between them and the next one: (line of the file, label)."""
+    found, waits = [], False
+    for cell in (cell for cell in cells if cell.kind == "markdown"):
+        for block in directives(cell.source):
+            if block.name == "exercise":
+                found.append((cell.line + block.line - 1, block.label))
+                waits = True
+            elif waits and _is_hint(block):
+                found.pop()
+                waits = False
+    return found
+
+
+def _is_hint(block: Directive) -> bool:
+    named = block.name == "hint" or block.name == "admonition" and block.argument.startswith("Hint")
+    return named and "dropdown" in block.classes
 
 
 # Solved or not -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from bindings import Place
 from chapters import ROOT, Cell, cells, chapters, name_of, repository
 from claim_calls import behind, claims_in, vacuous
-from exercises import SOLUTION, check_ids, checks, leaning
+from exercises import SOLUTION, check_ids, checks, hintless, leaning
 from markup import Translator
 from medlearn.claims import claims
 from myst import MarkupError
@@ -27,10 +27,14 @@ def problems(chapter: Path, book: References) -> list[str]:
     """All that is wrong with one chapter, one line of text each; empty when sound."""
     where, found = chapter.resolve().relative_to(book.root.resolve()).as_posix(), []
     every, translator, number, sound = cells(chapter), Translator(name_of(chapter, book.root), book), 0, True
-    before = Place()
+    before, readable = Place(), True
     for cell in every:
         if cell.kind != "code":
-            found += [f"{where}:{line}: {text}" for line, text in _untranslatable(cell, translator)]
+            unreadable = [f"{where}:{line}: {text}" for line, text in _untranslatable(cell, translator)]
+            found += unreadable
+            if unreadable:
+                readable = False
+                continue
             found += [f"{where}:{line}: {number} in prose: quote it from the study, {{study}}`name`, "
                       f"or mark it {{exact}}`{number}` where no run can change it"
                       for line, number in measured(cell.source, cell.line)]
@@ -42,6 +46,9 @@ def problems(chapter: Path, book: References) -> list[str]:
             continue
         found += [f"{where}:{cell.line + line - 1}: code cell {number}: {text}" for line, text in _code(cell, before)]
         before = behind(cell.source, before)
+    if readable:
+        found += [f"{where}:{line}: exercise {label}: no hint that folds stands behind it"
+                  for line, label in hintless(every)]
     if sound:
         code = [cell for cell in every if cell.kind == "code"]
         found += [f"{where}:{code[user - 1].line}: code cell {user}: "

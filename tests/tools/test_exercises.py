@@ -3,7 +3,7 @@ import ast
 
 import pytest
 from chapters import Cell
-from exercises import YOUR_TURN, check_ids, leaning, stub, unanswered, unsolved
+from exercises import YOUR_TURN, check_ids, hintless, leaning, stub, unanswered, unsolved
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 
@@ -60,6 +60,30 @@ def chapter(*codes: str) -> list[Cell]:
 ])
 def test_a_cell_that_takes_a_name_from_a_solution_is_found(codes, found):
     assert leaning(chapter(*codes)) == found
+
+
+ASKED = "::::{exercise} Double\n:label: one-double\nWrite it.\n::::\n"
+ASKED_WITHIN = "::::{exercise} Double\n:label: one-double\nWrite it.\n\n"
+HINT = ":::{admonition} Hint 1 of 2: where to look\n:class: dropdown\nLook.\n:::\n"
+
+
+@pytest.mark.parametrize("texts, found", [
+    ([ASKED + HINT], []),
+    (["text\n\n" + ASKED, "text\n" + HINT], []),
+    ([ASKED_WITHIN + HINT + "::::\n"], []),
+    ([ASKED + ":::{hint}\n:class: dropdown\nLook.\n:::\n"], []),
+    (["text\n\n" + ASKED], [(3, "one-double")]),
+    ([ASKED + ":::{admonition} Hint\nLook.\n:::\n"], [(1, "one-double")]),
+    ([ASKED + ":::{admonition} Answer\n:class: dropdown\nIt is.\n:::\n"], [(1, "one-double")]),
+    ([HINT + ASKED], [(5, "one-double")]),
+    ([ASKED + ASKED + HINT + HINT], [(1, "one-double")]),
+    ([ASKED + HINT + ASKED + "text"], [(9, "one-double")]),
+    ([HINT], []),
+    ([], []),
+])
+def test_an_exercise_without_a_folded_hint_behind_it_is_found(texts, found):
+    cells = [cell for text in texts for cell in (Cell("markdown", text, {}, 1), Cell("code", "x = 1", {}, 1))]
+    assert hintless(cells) == found
 
 
 @pytest.mark.parametrize("said, complaint", [

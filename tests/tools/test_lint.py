@@ -25,6 +25,9 @@ def test_a_sound_chapter_has_no_complaint(found):
 
 @pytest.mark.parametrize("parts, complaint", [
     (["# One\n\n::::{grid} 2\n::::\n"], "14: the directive {grid} has no translation for notebooks"),
+    (["# One\n", cell("x = 1"), "## Exercises\n\n::::{exercise} Double\n:label: one-double\nText.\n::::\n"],
+     "20: exercise one-double: no hint that folds stands behind it"),
+    (["# One\n\n::::{exercise} Double\n:label: one-double\n", "text\n"], "14: ::::{exercise} Double is never closed"),
     (["# One\n", cell("x = 1"), "text {kbd}`x`\n"], "18: the role {kbd} has no translation for notebooks"),
     (["# One\n", cell("x = 1\n%timeit x")], "16: code cell 1: not plain Python (invalid syntax)"),
     (["# One\n", cell("x = 1"), cell("claim('a.b', True)")], "19: code cell 2: claim a.b has a constant condition"),
