@@ -13,6 +13,7 @@ import medlearn
 from chapters import chapters, name_of, read, repository
 from execute import cache_path
 from figures import live_pages
+from front import facts, pictures
 from study import commit, machine
 
 SIGNATURE = re.compile(r"<dl>\n(?:<dd>.*?</dd>\n)+</dl>", re.DOTALL)
@@ -28,7 +29,7 @@ def surround(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
     context["canonical"] = at.page(pagename) if at.known else ""
     context["og_image"] = f"{at.book}_static/readme.png" if at.known else ""
     context["stamp"] = stamp(app, pagename)
-    context["body"] = mend(context.get("body", ""))
+    context["body"] = opening(app, pagename, mend(context.get("body", "")))
     if contents := context.get("generate_toctree_html"):
         context["generate_toctree_html"] = lambda *kind, **how: str(contents(*kind, **how)).replace(
             "<summary>", '<summary aria-label="Show the pages below">')
@@ -40,6 +41,15 @@ def surround(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
         context["script_files"] = [file for file in context["script_files"] if "mathjax" not in
                                    f"{file.filename or ''} {file.attributes.get('body', '')}".lower()]
 
+
+
+def opening(app: Sphinx, page: str, body: str) -> str:
+    """A chapter's picture beside its first words, as on its card; below it stands with caption and alt text."""
+    told = facts(app.env).get(page)
+    if told is None or not told.picture:
+        return body
+    shown = f'<div class="opening" aria-hidden="true">{pictures(app, page, page, told)}</div>'
+    return body.replace("</h1>", f"</h1>\n{shown}", 1)
 
 
 def mend(body: str) -> str:

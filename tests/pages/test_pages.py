@@ -172,6 +172,13 @@ def test_figures_have_numbers_and_captions(page):
         e => !e.querySelector('figcaption .caption-number')).map(e => e.id)""") == []
 
 
+def test_a_chapter_begins_with_a_picture(page, name):
+    """Something is seen before any code, and without scrolling."""
+    first = page.run("document.querySelector('.opening img')?.getBoundingClientRect().bottom ?? null")
+    expected = name in CHAPTERS and page.run("document.querySelector('figure.drawn') !== null")
+    assert first < 700 if expected else first is None
+
+
 def test_every_part_of_a_schematic_says_what_it_is(page):
     """By pointing, by Tab and by tapping; without any of these, in a table or a tooltip."""
     for box in page.tab.query_selector_all(".schematic-box"):
