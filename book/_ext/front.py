@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -158,10 +159,18 @@ def card(app: Sphinx, page: str, name: str, told: Facts) -> str:
 
 
 def pictures(app: Sphinx, page: str, name: str, told: Facts) -> str:
-    """A chapter's picture, small: its scans on black, or else its plot, light and dark."""
-    folder = Path(app.outdir) / "_static/cards"
-    folder.mkdir(parents=True, exist_ok=True)
-    with Image.open(Path(app.srcdir) / told.picture) as opened:
+    """A chapter's picture, small, as a page shows it: the front page on a card, the chapter beside its first words."""
+    above = "../" * page.count("/")
+    stem = Path(app.outdir) / "_static/cards" / Path(name).name
+    return "".join(f'<img class="{kind}" src="{above}{file.relative_to(app.outdir).as_posix()}" alt="" loading="lazy" '
+                   'width="320" height="152">' for kind, file in small(Path(app.srcdir) / told.picture, stem))
+
+
+@cache
+def small(picture: Path, stem: Path) -> list[tuple[str, Path]]:
+    """The files of a picture, made once a build: its scans on black, or else its plot, light and dark."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(picture) as opened:
         figure = opened.convert("RGB")
     kept = panels(np.asarray(figure))
     if kept.any():
@@ -170,14 +179,12 @@ def pictures(app: Sphinx, page: str, name: str, told: Facts) -> str:
         made = {"scan": alone.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))}
     else:
         made = {"only-light": figure, "only-dark": twin(figure)}
-    tags = []
-    for kind, picture in made.items():
-        picture.thumbnail((CARD_PX, CARD_PX))
-        file = folder / f"{Path(name).name}-{kind}.webp"
-        picture.save(file, quality=75)
-        address = "../" * page.count("/") + file.relative_to(app.outdir).as_posix()
-        tags.append(f'<img class="{kind}" src="{address}" alt="" loading="lazy" width="320" height="152">')
-    return "".join(tags)
+    files = []
+    for kind, image in made.items():
+        image.thumbnail((CARD_PX, CARD_PX))
+        files.append((kind, stem.with_name(f"{stem.name}-{kind}.webp")))
+        image.save(files[-1][1], quality=75)
+    return files
 
 
 def rooms(app: Sphinx, page: str, known: dict[str, Facts]) -> str:

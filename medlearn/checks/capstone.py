@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from medlearn.checks.engine import Case, Check
+from medlearn.checks.engine import TRAINING_LIMIT_S, Case, Check
 from medlearn.checks.own import check_own
 from medlearn.checks.rubric import GOOD, Rubric, judge, write_report
 from medlearn.data import Case as Scan
@@ -82,4 +82,4 @@ CHECKS = (Check("capstone.answer", expert, (
     Case("the patients of the test", {"patients": PATIENTS},
          "What is printed has a number for each line of the rubric. Which of them lost most?",
          run=_worth),
-), limit_s=300),)
+), limit_s=TRAINING_LIMIT_S),)

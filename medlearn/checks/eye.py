@@ -6,13 +6,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from medlearn.checks.engine import Case, Check
+from medlearn.checks.engine import TRAINING_LIMIT_S, Case, Check
 from medlearn.checks.own import check_own
 from medlearn.practice.eye import MOST_MULTIPLY_ADDS, MOST_WEIGHTS, Design, EyeTrial, eye_cost, eye_trial, network_of
 
 # between what a near or a coarse design and what the reference reached at hospitals 0 to 4
 KIDNEY, GLAND = 0.75, 0.62
-LIMIT_S = 300       # a training takes seconds, and more on a busy machine
 
 
 def eye() -> nn.Module:
@@ -74,4 +73,4 @@ CHECKS = (Check("eye.design", eye, (
     Case("the budget", {}, "Which of your layers costs most? At half the resolution a layer costs a quarter.",
          run=_costs),
     _hospital("a hospital you have not seen", 81), _hospital("another hospital", 82),
-), limit_s=LIMIT_S),)
+), limit_s=TRAINING_LIMIT_S),)

@@ -7,14 +7,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from medlearn.checks.engine import Case, Check
+from medlearn.checks.engine import TRAINING_LIMIT_S, Case, Check
 from medlearn.checks.own import check_own
 from medlearn.physics import low_dose, rician_nll
 from medlearn.practice.noise import FRACTION, FULL_DOSE, NoiseTrial, Plan, noise_trial
 
 # between what the baseline and what the references left at clinics 0 to 4
 BARS = {"CT": 0.75, "MR": 0.40}
-LIMIT_S = 300       # a training takes seconds, and more on a busy machine
 
 
 class CTPlan(Plan):
@@ -72,7 +71,7 @@ def _check(scanner: str, scan: Tensor, hint: str) -> Check:
                     for name, seed in (("a clinic you have not seen", 91), ("another clinic", 92)))
     first = Case("the first guess of two scans", {"scan": scan},
                  "From `denoise` comes what went in: (B, 1, X, Y), float32, each scan for itself.", run=_denoised)
-    return Check(f"noise.{scanner.lower()}", _REFERENCES[scanner], (first, *clinics), limit_s=LIMIT_S)
+    return Check(f"noise.{scanner.lower()}", _REFERENCES[scanner], (first, *clinics), limit_s=TRAINING_LIMIT_S)
 
 
 _GENERATOR = torch.Generator().manual_seed(0)
