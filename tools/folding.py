@@ -35,7 +35,7 @@ def fold_of(cells: Sequence[Cell], index: int) -> str:
         return ""
     if all(_is_setting(node) for node in tree.body):
         return "setup"
-    if _draws(tree) and not _says(tree) and not _needed(cell.source, cells[index + 1:]):
+    if _draws(tree) and not _says(tree) and not needed(cell.source, cells[index + 1:]):
         return "plot"
     return ""
 
@@ -70,7 +70,7 @@ def _says(tree: ast.AST) -> bool:
     return any(isinstance(call.func, ast.Name) and call.func.id in SAYS for call in _calls(tree))
 
 
-def _needed(source: str, later: Sequence[Cell]) -> bool:
+def needed(source: str, later: Sequence[Cell]) -> bool:
     """Whether a later cell uses a name that this one gave its meaning."""
     live = _bound(source)
     for cell in later:

@@ -9,11 +9,13 @@ import hashlib
 import json
 import re
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chapters import ROOT, cells, chapters
+from chapters import ROOT, Cell, cells, chapters
 from exercises import SOLUTION
+from folding import fold_of, needed
 
 RATIO = 3  # an effect's mean lies at least so many standard deviations above its bar
 
@@ -134,14 +136,22 @@ def experiment(source: str) -> str:
                      if number not in shown and line.strip() and not line.lstrip().startswith("#"))
 
 
-def code_digest(chapter: Path) -> str:
-    """Changes with a chapter's experiment, not with its prose, solutions or what it prints; on every Python the same.
+def only_draws(cells: Sequence[Cell], index: int) -> bool:
+    """Whether a code cell draws a figure and has no part in what is found: no later cell uses it, it draws no lot."""
+    source = cells[index].source
+    return (fold_of(cells, index) == "plot" and not needed(source, cells[index + 1:])
+            and not re.search(r"rand|seed|generator|claim\(|record\(", source))
 
-    What is computed within a `print` or a table is not seen: keep experiments out of them.
+
+def code_digest(chapter: Path) -> str:
+    """Changes with a chapter's experiment, not with its prose, solutions, figures or what it prints.
+
+    On every Python it is the same. What is computed within a `print`, a table or a figure's cell is not seen: keep
+    experiments out of them.
     """
-    h = hashlib.sha256()
-    for cell in cells(chapter):
-        if cell.kind == "code" and SOLUTION not in cell.tags:
+    h, code = hashlib.sha256(), [cell for cell in cells(chapter) if cell.kind == "code" and SOLUTION not in cell.tags]
+    for index, cell in enumerate(code):
+        if not only_draws(code, index):
             h.update(experiment(cell.source).encode() + b"\0")
     return h.hexdigest()[:12]
 

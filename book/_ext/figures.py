@@ -37,6 +37,7 @@ class NumberFigures(SphinxTransform):
             own = (node for node in cell.findall(nodes.figure) if drawn[0] in node.children)  # MyST-NB's
             figure = next(own, None)
             figure = figure if figure is not None else self._frame(cell, drawn)
+            figure["classes"].append("drawn")
             if not figure["ids"]:
                 figure["ids"].append(f"figure-{number}")
 
@@ -45,7 +46,7 @@ class NumberFigures(SphinxTransform):
         settings = cell["cell_metadata"].get("mystnb") or {}
         told = settings.get("figure") or {}
         caption = told.get("caption") or (settings.get("image") or {}).get("alt") or explorer_alt(source_of(cell))
-        figure = nodes.figure("", classes=["drawn"])
+        figure = nodes.figure("")
         figure["names"] += [nodes.fully_normalize_name(told["name"])] if "name" in told else []
         figure.line, figure.source = cell.line, cell.source
         if figure["names"]:

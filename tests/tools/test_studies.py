@@ -78,6 +78,13 @@ def test_a_record_goes_stale_with_the_code_and_not_with_the_prose(book, chapter)
                                                    'print("x")\nfor i in range(2):\n    viz.table([[i, 1]],\n'
                                                               '              columns=["i", "one"])\nx = 1 +'))
     assert stale(book.root) == []  # what only shows a number does not change it
+    figure = cell("fig, ax = plt.subplots()\nax.plot([x])", "plot")
+    chapter.write_text(chapter.read_text() + "\n" + figure)
+    assert stale(book.root) == []  # nor does a figure
+    for more in ("kept = 1", "ax.plot(torch.rand(3))"):  # unless it has a part in what is found
+        chapter.write_text(chapter.read_text().replace("ax.plot([x])", f"ax.plot([x])\n{more}") + "\n" + cell("kept"))
+        assert stale(book.root) != []
+        chapter.write_text(chapter.read_text().replace(f"\n{more}", ""))
     chapter.write_text(chapter.read_text().replace("x = 1 +", "x = 2 +"))
     assert stale(book.root) == ["book/recorded/studies/01_one.json: is older than its chapter's code; "
                                 "say `make study ONLY=01`"]
