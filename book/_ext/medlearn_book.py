@@ -29,6 +29,7 @@ from front import Hero, Part, Place, fill, gather  # noqa: E402
 from lint import claim_problems  # noqa: E402
 from page_head import surround  # noqa: E402
 from predict import Predict, Prediction, box_predictions, depart_prediction, visit_prediction  # noqa: E402
+from recap import AddRecap  # noqa: E402
 from schematics import Architecture, Chain  # noqa: E402
 from studies import all_quantities, quoted  # noqa: E402
 from whole_site import more_pages, no_index, write_files  # noqa: E402
@@ -109,6 +110,7 @@ def setup(app: Sphinx) -> dict:
     app.add_transform(NumberFigures)
     app.add_post_transform(FoldAsides)
     app.add_post_transform(AddDarkTwins)
+    app.add_post_transform(AddRecap)
     app.add_css_file("icons.css")
     app.add_css_file("book.css")
     app.add_js_file("book.js", loading_method="defer")

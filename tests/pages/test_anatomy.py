@@ -25,6 +25,7 @@ CHAPTER = [
     cell('def double(x):\n    return 2 * x', "solution", "hide-cell"),
     "::::{solution} one-double\n:class: dropdown\nSo.\n::::\n",
     ":::{live} softmax\nMove $z$.\n:::\n",
+    "## Three questions\n\n**1. Which is it?**\n",
 ]
 
 
@@ -62,6 +63,14 @@ def test_figures_have_numbers_captions_and_names(page):
     assert [text.split(" ", 2)[1] for text in captions] == ["1.1", "1.2", "1.3"]
     assert "The line" in captions[0] and "Another line." in captions[1]
     assert page.run("document.querySelector('a[href$=\"#fig-line\"] .std-numref').innerText") == "Figure 1.1"
+
+
+def test_before_its_questions_a_chapter_shows_its_pictures_once_more(page):
+    links = page.tab.locator(".recap a:has(img)")
+    assert [text.partition(":")[0].strip() for text in links.all_inner_texts()] == ["Figure 1.1", "Figure 1.2"]
+    assert links.nth(1).get_attribute("href") == "#figure-2" and "Another line." in links.nth(1).text_content()
+    links.nth(0).click()
+    assert page.run("document.querySelector('#fig-line').getBoundingClientRect().top") < 400
 
 
 def test_a_figure_has_a_twin_for_the_dark(page):

@@ -1,0 +1,46 @@
+"""A chapter's pictures once more, small, before its questions: what did each of them show?"""
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+QUESTIONS = "three-questions"  # the section's name
+MOST = 6
+ASKS = "First without words: what did each of these show? Press one to see it again."
+
+
+class AddRecap(SphinxPostTransform):
+    """At the beginning of *Three questions*, at most six of the figures that code has drawn, each a link to it."""
+
+    default_priority = 260  # when figures have their twins
+    formats = ("html",)
+
+    def run(self) -> None:
+        for section in self.document.findall(nodes.section):
+            if QUESTIONS in section["ids"]:
+                drawn = [figure for figure in self.document.findall(nodes.figure) if any(_images(figure))]
+                if len(drawn) > 1:
+                    items = [nodes.list_item("", self._link(figure)) for figure in spread(drawn, MOST)]
+                    section[1:1] = [nodes.paragraph("", ASKS), nodes.bullet_list("", *items, classes=["recap"])]
+
+    def _link(self, figure: nodes.figure) -> nodes.paragraph:
+        numbers = self.env.toc_fignumbers.get(self.env.docname, {}).get("figure", {})
+        name = "Figure " + ".".join(map(str, numbers.get(figure["ids"][0], ())))
+        shown = [image.deepcopy() for image in _images(figure)]
+        for image in shown:
+            image["alt"], image["ids"] = "", []  # the link has a name
+        caption = figure.next_node(nodes.caption)
+        says = nodes.inline("", f": {caption.astext()}" if caption else "", classes=["visually-hidden"])
+        return nodes.paragraph("", "", nodes.reference("", "", *shown, nodes.inline("", name), says, internal=True,
+                                                       refuri=f"#{figure['ids'][0]}"))
+
+
+def _images(figure: nodes.figure) -> list[nodes.image]:
+    return [image for image in figure.findall(nodes.image) if "jupyter_execute" in image["uri"]]
+
+
+def spread(items: list, most: int) -> list:
+    """At most so many of them, the first and the last among them, the others evenly between."""
+    if len(items) <= most:
+        return items
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
