@@ -32,6 +32,7 @@ from claim_calls import claims_in
 CELL_TIMEOUT_S = 600
 KEPT_CACHES = 3  # so that going back to another branch or scale costs nothing
 VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "nibabel", "connected-components-3d", "ipywidgets")
+IN_KERNEL = Path(__file__).parent / "kernel"  # what a chapter's kernel can import besides, for its page
 RAISES = "raises-exception"  # the tag of a cell whose error does not end the run
 UNHELD = re.compile(r"^Claim .* DOES NOT HOLD HERE: .*$", re.MULTILINE)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side: one core each
@@ -49,12 +50,14 @@ class Run:
 
 
 def digest(root: Path = ROOT) -> str:
-    """Twelve characters that change with all but the chapter's own code: the package, recordings, versions, scale."""
+    """Twelve characters that change with all but the chapter's own code: package, records, kernel, versions, scale."""
     h = hashlib.sha256()
     for path in sorted([*root.glob("medlearn/**/*"), *root.glob("book/recorded/**/*")]):
         # studies are read by pages, not by cells
         if path.is_file() and not {"__pycache__", "studies"} & set(path.parts):
             h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(IN_KERNEL.glob("*.py")):
+        h.update(path.read_bytes())
     for name in VERSIONS:
         h.update(f"{name}=={metadata.version(name)}\n".encode())
     h.update(f"python {sys.version_info[:2]} scale {os.environ.get('MEDLEARN_SCALE', '')}".encode())
@@ -80,11 +83,13 @@ def run(chapter: Path, root: Path = ROOT) -> Run:
     notebook, reached = read(chapter), []
     client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(chapter.parent)}},
                             record_timing=False,  # times would make the code look changed
-                            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                            extra_arguments=["--IPKernelApp.log_level=ERROR", "--ext=svg_figures"],
                             on_cell_execute=lambda cell, cell_index: reached.append(cell_index))
+    found = os.pathsep.join(filter(None, [str(IN_KERNEL), os.environ.get("PYTHONPATH")]))
     start, failure = time.perf_counter(), ""
     try:
-        client.execute(env={**os.environ, "MEDLEARN_MARK_CLAIMS": "1"})  # a claim that fails does not end the book
+        client.execute(env={**os.environ, "PYTHONPATH": found,
+                            "MEDLEARN_MARK_CLAIMS": "1"})  # a claim that fails does not end the book
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         failure = describe(error, chapter, reached[-1] if reached else 0, root)
     return Run(chapter, time.perf_counter() - start, notebook, failure)

@@ -29,7 +29,8 @@ from references import References
 
 # tags that say how a page shows a cell
 PAGE_ONLY = re.compile(r"(hide|remove|full|output)[-_]|scroll|margin|popout|" + SOLUTION)
-STRIPPED = ("image/png", "image/jpeg", "application/vnd.jupyter.widget-view+json")  # nbval compares all others
+# nbval compares all others
+STRIPPED = ("image/png", "image/jpeg", "image/svg+xml", "application/vnd.jupyter.widget-view+json")
 HTML_LIMIT = 20_000
 METADATA = {
     "accelerator": "GPU",

@@ -1,6 +1,10 @@
-"""A figure's twin for the dark theme: paper turned to glass, ink turned light, scans left as they are."""
+"""A figure's twin for the dark theme: paper turned to glass, ink turned light, scans left as they are.
+
+A picture (PNG) is turned pixel by pixel, a drawing (SVG) colour by colour.
+"""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,9 @@ WHITE = 250               # from here on a pixel is paper
 PANEL = 0.01              # of the figure's area, at least, and
 FULL, MOSTLY = 0.97, 0.6  # filled like a picture: altogether, or mostly and in many colours
 COLOURS = 256
+PAPER = (16 / 255, 22 / 255, 27 / 255)  # --paper of the dark, in book.css
+SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
+CARD = re.compile(r'(id="patch_\d+">\s*<path [^>]*style="fill: )#ffffff')  # a figure's paper, and its axes'
 # turns every hue by half a circle, as CSS does: after an inversion each colour is itself again, light for dark
 HALF_TURN = np.array([[-0.574, 1.430, 0.144], [0.426, 0.430, 0.144], [0.426, 1.430, -0.856]], np.float32)
 
@@ -28,13 +35,10 @@ class AddDarkTwins(SphinxPostTransform):
         root = Path(self.env.srcdir)
         for image in list(self.document.findall(nodes.image)):
             light = root / image["uri"]
-            if light.suffix != ".png" or "jupyter_execute" not in light.parts:
+            if light.suffix not in ADD_TWIN or "jupyter_execute" not in light.parts:
                 continue
-            dark = light.with_name(f"{light.stem}-dark.webp")
-            with Image.open(light) as figure:
-                image["width"], image["height"] = map(str, size_on_page(figure))        # nothing moves while it loads
-                if not dark.exists():
-                    twin(figure).save(dark, quality=85, method=4)
+            dark, size = ADD_TWIN[light.suffix](light)
+            image["width"], image["height"] = map(str, size)        # nothing moves while it loads
             other = image.deepcopy()
             other["uri"] = dark.relative_to(root).as_posix()
             other["candidates"] = {"*": other["uri"]}
@@ -44,11 +48,41 @@ class AddDarkTwins(SphinxPostTransform):
             image.parent.insert(image.parent.index(image) + 1, other)
 
 
-def size_on_page(figure: Image.Image) -> tuple[int, int]:
-    """Its width and height in the page's own pixels, of which the style puts 110 to an inch."""
-    dots = figure.info.get("dpi", (DPI, DPI))
-    width, height = (max(1, round(size * DPI / dot)) for size, dot in zip(figure.size, dots))
-    return width, height
+def of_picture(light: Path) -> tuple[Path, tuple[int, int]]:
+    """A picture's twin, and its width and height in the page's own pixels, of which the style puts 110 to an inch."""
+    dark = light.with_name(f"{light.stem}-dark.webp")
+    with Image.open(light) as figure:
+        if not dark.exists():
+            twin(figure).save(dark, quality=85, method=4)
+        dots = figure.info.get("dpi", (DPI, DPI))
+        width, height = (max(1, round(size * DPI / dot)) for size, dot in zip(figure.size, dots))
+    return dark, (width, height)
+
+
+def of_drawing(light: Path) -> tuple[Path, tuple[int, int]]:
+    """The same of a drawing, whose size is given in points, 72 to an inch."""
+    text, dark = light.read_text(encoding="utf-8"), light.with_name(f"{light.stem}-dark.svg")
+    dark.write_text(recolour(text), encoding="utf-8")
+    width, height = (round(float(size) * DPI / 72) for size in SIZE.search(text).groups())
+    return dark, (width, height)
+
+
+ADD_TWIN = {".png": of_picture, ".svg": of_drawing}
+
+
+def recolour(drawing: str) -> str:
+    """A drawing in the colours of the dark: cards are gone, each hue is its light self, what has no colour is ink."""
+    drawing = CARD.sub(r"\1none", drawing)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: on_dark(found[0]), drawing).replace(
+        "<svg ", f'<svg fill="{on_dark("#000000")}" ', 1)
+
+
+def on_dark(colour: str) -> str:
+    """What a colour of light paper becomes on dark paper, as `twin` turns a pixel: `#0072b2` to a light blue."""
+    light = np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)], np.float32) / 255
+    turned, ink = turn(light)
+    mixed = ink * turned + (1 - ink) * np.array(PAPER, np.float32)
+    return "#" + "".join(f"{round(255 * float(x)):02x}" for x in np.clip(mixed, 0, 1))
 
 
 def twin(figure: Image.Image) -> Image.Image:
@@ -56,13 +90,16 @@ def twin(figure: Image.Image) -> Image.Image:
     paper = Image.new("RGBA", figure.size, "white")
     rgb = np.asarray(Image.alpha_composite(paper, figure.convert("RGBA")).convert("RGB"))
     kept = panels(rgb)
-    light = rgb.astype(np.float32) / 255
-    ink = 1 - light.min(axis=2, keepdims=True)                           # how much of a pixel is not paper
-    colour = np.where(ink > 0, (light - (1 - ink)) / np.maximum(ink, 1e-6), 0)
-    colour = np.clip((1 - colour) @ HALF_TURN.T, 0, 1)
-    drawn = np.concatenate([colour, ink], axis=2) * 255
+    drawn = np.concatenate(turn(rgb.astype(np.float32) / 255), axis=2) * 255
     picture = np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255)], axis=2)
     return Image.fromarray(np.where(kept[..., None], picture, drawn).round().astype(np.uint8))
+
+
+def turn(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (..., 3) of 0 to 1 on white paper: what they are on dark paper, and how much of each is not paper."""
+    ink = 1 - light.min(axis=-1, keepdims=True)
+    colour = np.where(ink > 0, (light - (1 - ink)) / np.maximum(ink, 1e-6), 0)
+    return np.clip((1 - colour) @ HALF_TURN.T, 0, 1), ink
 
 
 def panels(rgb: np.ndarray) -> np.ndarray:

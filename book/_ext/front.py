@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from shutil import copy
 
 import numpy as np
 from docutils import nodes
@@ -15,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from chapters import documents, front_matter, is_chapter, is_solution, repository, source
 from claim_boxes import code_cells
-from dark import panels, twin
+from dark import ADD_TWIN, of_drawing, panels, twin
 from docstrings import ROOMS
 from exercises import SOLUTION, check_ids
 from figures import instrument, live_pages
@@ -47,7 +48,7 @@ def gather(app: Sphinx, doctree: nodes.document) -> None:
         return
     code = [(source_of(cell), cell["cell_metadata"].get("tags", ())) for cell in code_cells(doctree)]
     uses = {room for text, _ in code for room in USES.findall(text)}
-    drawn = [image["uri"] for image in doctree.findall(nodes.image) if image["uri"].endswith(".png")]
+    drawn = [image["uri"] for image in doctree.findall(nodes.image) if Path(image["uri"]).suffix in ADD_TWIN]
     picture = next((uri for uri in drawn if holds_scan(Path(app.srcdir) / uri)), drawn[0] if drawn else "")
     minutes = MINUTES.search(doctree.astext())
     play = sum("medlearn-explorer" in raw.astext() or "ml-live" in raw.astext() for raw in doctree.findall(nodes.raw))
@@ -58,6 +59,8 @@ def gather(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def holds_scan(path: Path) -> bool:
+    if path.suffix == ".svg":
+        return False
     with Image.open(path) as figure:
         return bool(panels(np.asarray(figure.convert("RGB"))).any())
 
@@ -170,6 +173,9 @@ def pictures(app: Sphinx, page: str, name: str, told: Facts) -> str:
 def small(picture: Path, stem: Path) -> list[tuple[str, Path]]:
     """The files of a picture, made once a build: its scans on black, or else its plot, light and dark."""
     stem.parent.mkdir(parents=True, exist_ok=True)
+    if picture.suffix == ".svg":
+        drawings = {"only-light": picture, "only-dark": of_drawing(picture)[0]}
+        return [(kind, Path(copy(file, stem.with_name(f"{stem.name}-{kind}.svg")))) for kind, file in drawings.items()]
     with Image.open(picture) as opened:
         figure = opened.convert("RGB")
     kept = panels(np.asarray(figure))

@@ -1,12 +1,16 @@
-"""The dark twin of a figure: paper turns to glass, ink to light, a scan stays."""
+"""The dark twin of a figure: paper turns to glass, ink to light, a scan stays; and which figure is a drawing."""
+import re
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from chapters import ROOT
 from PIL import Image
 
-sys.path.insert(0, str(ROOT / "book/_ext"))
-from dark import panels, size_on_page, twin  # noqa: E402
+sys.path[:0] = [str(ROOT / "book/_ext"), str(ROOT / "tools/kernel")]
+from dark import PAPER, of_drawing, of_picture, on_dark, panels, twin  # noqa: E402
+from svg_figures import drawing  # noqa: E402
 
 
 def figure() -> np.ndarray:
@@ -30,9 +34,53 @@ def test_paper_is_glass_ink_is_light_and_the_scan_is_itself():
     assert (made[10:90, 10:90, :3] == figure()[10:90, 10:90]).all()
 
 
-def test_a_sharper_figure_is_no_larger_on_the_page(tmp_path):
-    for dpi, size in ((110, (660, 440)), (220, (1320, 880))):
-        Image.new("RGB", size).save(tmp_path / "one.png", dpi=(dpi, dpi))
-        with Image.open(tmp_path / "one.png") as figure:
-            assert size_on_page(figure) == (660, 440)
-    assert size_on_page(Image.new("RGB", (30, 20))) == (30, 20)          # a picture that says nothing of its size
+@pytest.mark.parametrize("told, size", [({"dpi": (110, 110)}, (660, 440)), ({"dpi": (220, 220)}, (1320, 880)),
+                                        ({}, (660, 440))])
+def test_a_sharper_figure_is_no_larger_on_the_page(tmp_path, told, size):
+    Image.new("RGB", size).save(tmp_path / "one.png", **told)
+    assert of_picture(tmp_path / "one.png") == (tmp_path / "one-dark.webp", (660, 440))
+
+
+# Drawings ------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def plot():
+    figure, axes = plt.subplots(figsize=(4, 3))
+    axes.plot([0, 1], [1, 0], color="#0072b2")
+    yield figure
+    plt.close(figure)
+
+
+def test_a_plot_is_a_drawing_each_time_the_same(plot):
+    assert drawing(plot) == drawing(plot) and "#0072b2" in drawing(plot)
+
+
+def test_an_image_or_ten_thousand_dots_are_a_picture(plot):
+    plot.axes[0].plot(np.arange(20_000) % 97, "o")
+    assert drawing(plot) is None
+    other, axes = plt.subplots()
+    axes.imshow(np.eye(3))
+    assert drawing(other) is None
+    plt.close(other)
+
+
+def test_a_drawing_in_the_dark_has_no_card_and_light_ink(plot, tmp_path):
+    (tmp_path / "one.svg").write_text(drawing(plot))
+    dark, (width, _) = of_drawing(tmp_path / "one.svg")
+    made = dark.read_text()
+    assert made.count("fill: none") == drawing(plot).count("fill: none") + 2     # the figure's card and the axes'
+    assert on_dark("#0072b2") in made and abs(width - 440) < 40
+    assert f'<svg fill="{on_dark("#000000")}"' in made                   # matplotlib does not write what is black
+
+
+def test_a_drawing_and_a_picture_agree_on_the_dark():
+    css = (ROOT / "book/_static/book.css").read_text()
+    paper = "#" + "".join(f"{round(255 * x):02x}" for x in PAPER)
+    assert re.findall(r"--paper: (#\w+)", css)[1] == paper == on_dark("#ffffff")
+    for colour in ((0, 114, 178), (213, 94, 0), (128, 128, 128), (240, 228, 66)):
+        line = np.full((40, 40, 3), 255, np.uint8)
+        line[20, 20] = colour
+        red, green, blue, ink = np.asarray(twin(Image.fromarray(line)))[20, 20] / 255
+        mixed = np.array([red, green, blue]) * ink + np.array(PAPER) * (1 - ink)
+        found = on_dark("#%02x%02x%02x" % colour)
+        assert np.allclose([int(found[i:i + 2], 16) / 255 for i in (1, 3, 5)], mixed, atol=3 / 255)
