@@ -22,7 +22,8 @@ STEPS = {
     "every chapter runs": ["tools/execute.py"],
     "the pages build without a warning": ["tools/build.py"],
     "the notebooks match their chapters": ["tools/notebooks.py", "--check"],
-    "the package, the machinery, the pages": ["-m", "pytest", "tests", "-q", "-n", WORKERS, "--dist", "worksteal"],
+    "the package, the machinery, the pages": ["-m", "pytest", "tests", "-q", "-n", WORKERS, "--dist", "worksteal",
+                                              "--durations=25"],
     "the GPU tests, rehearsed without one": ["tools/rehearse.py"],
     "the examples of the reference": ["-m", "pytest", "medlearn", "--doctest-modules", "-q",
                                       "--ignore=medlearn/losses/_fused.py"],  # it needs Triton, and has no example

@@ -69,7 +69,7 @@ def test_a_drawing_in_the_dark_has_no_card_and_light_ink(plot, tmp_path):
     dark, (width, _) = of_drawing(tmp_path / "one.svg")
     made = dark.read_text()
     assert made.count("fill: none") == drawing(plot).count("fill: none") + 2     # the figure's card and the axes'
-    assert on_dark("#0072b2") in made and abs(width - 440) < 40
+    assert on_dark("#0072b2") in made and abs(width - 420) < 30
     assert f'<svg fill="{on_dark("#000000")}"' in made                   # matplotlib does not write what is black
 
 
