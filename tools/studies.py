@@ -17,6 +17,9 @@ from chapters import ROOT, Cell, cells, chapters
 from exercises import SOLUTION
 from folding import fold_of, needed
 
+# settings with more training: a claim is asked there too, and its numbers stand apart from those of the usual budget
+LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
+                                     "full scale": {"MEDLEARN_SCALE": "full"}}
 RATIO = 3  # an effect's mean lies at least so many standard deviations above its bar
 
 
@@ -72,11 +75,15 @@ class Study:
     def machines(self) -> list[str]:
         return list(dict.fromkeys(run["machine"] for run in self.runs))
 
-    def trials(self) -> dict[str, Trial]:
-        """Every claim that a run showed, with its numbers over all runs."""
-        found: dict[str, Trial] = {}
-        for id in dict.fromkeys(id for run in self.runs for id in run["claims"]):
-            shown = [run["claims"][id] for run in self.runs if id in run["claims"]]
+    def of_budget(self, longer: bool) -> list[dict]:
+        """The runs that trained longer than a page does, or the others."""
+        return [run for run in self.runs if (run["setting"] in LONGER) == longer]
+
+    def trials(self, longer: bool = False) -> dict[str, Trial]:
+        """Every claim that a run showed, with its numbers over all runs of the usual budget, or of the longer ones."""
+        runs, found = self.of_budget(longer), {}
+        for id in dict.fromkeys(id for run in runs for id in run["claims"]):
+            shown = [run["claims"][id] for run in runs if id in run["claims"]]
             found[id] = Trial(len(shown), sum(one["holds"] for one in shown), sum(bool(one["passes"]) for one in shown),
                               _spreads([one["effect"] for one in shown]),
                               {name: _spreads([one["control"][name] for one in shown if name in one["control"]])
@@ -85,7 +92,7 @@ class Study:
 
     def quantities(self) -> dict[str, Spread]:
         """Everything that a page may quote: `name` of a record, `claim`, `claim:part`, `claim|control:part`."""
-        found = _spreads([run["values"] for run in self.runs])
+        found = _spreads([run["values"] for run in self.of_budget(longer=False)])
         for id, trial in self.trials().items():
             found |= {_key(id, part): spread for part, spread in trial.effect.items()}
             found |= {_key(f"{id}|{name}", part): spread

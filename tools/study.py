@@ -28,7 +28,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from chapters import ROOT, chapters, read
 from execute import cores, describe
-from studies import RATIO, Study, Trial, code_digest, path_of, read_study
+from studies import LONGER, RATIO, Study, Trial, code_digest, path_of, read_study
 
 CELL_TIMEOUT_S = 3600
 SETTINGS: dict[str, dict[str, str]] = {
@@ -40,8 +40,6 @@ SETTINGS: dict[str, dict[str, str]] = {
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "AVX512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "STUDY_FLOAT32": "1"},  # a processor of that kind has no bfloat16
 }
-LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
-                                     "full scale": {"MEDLEARN_SCALE": "full"}}
 VERSIONS = ("torch", "numpy", "scipy", "medlearn")
 # Runs before a chapter's own cells. Shifted seeds give other networks, other patients, other noise.
 FIRST_CELL = """\
@@ -181,6 +179,10 @@ def report(chosen: list[Path], root: Path = ROOT) -> bool:
     found: list[Study] = [study for chapter in chosen if (study := read_study(chapter, root))]
     trials = [(id, trial) for study in found for id, trial in study.trials().items()]
     print("\n".join(said(id, trial) for id, trial in trials))
+    longer = [(id, trial) for study in found for id, trial in study.trials(longer=True).items()]
+    if longer:
+        print("With longer training:", *(said(id, trial) for id, trial in longer), sep="\n")
+    trials += longer
     return not all(trial.stands for _, trial in trials)
 
 

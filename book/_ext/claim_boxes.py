@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from claim_calls import call_in, claims_in
-from studies import Spread, Study, Trial, studies
+from studies import LONGER, Spread, Study, Trial, studies
 
 from medlearn.claims import claims, kinds
 
@@ -88,10 +88,12 @@ def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
     kind = "exact" if kinds().get(claim) == "exact" else "measured"
     if record is None:
         return f"{kind}; not yet in a study"
-    trial, _ = record
+    trial, study = record
     failed = ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
     control = failed if trial.control else ""
-    return f"{kind}: held in {trial.held} of {trial.runs} runs{control}"
+    longer = study.trials(longer=True).get(claim)
+    also = "" if longer is None else ", with longer training as well" if longer.stands else ", not with longer training"
+    return f"{kind}: held in {trial.held} of {trial.runs} runs{control}{also}"
 
 
 def numbers(record: tuple[Trial, Study] | None) -> str:
@@ -110,7 +112,7 @@ def numbers(record: tuple[Trial, Study] | None) -> str:
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
             "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
-            + html.escape("; ".join(study.settings)) + ". Machines: " + html.escape("; ".join(study.machines))
+            + html.escape("; ".join(name for name in study.settings if name not in LONGER)) + ". Machines: " + html.escape("; ".join(study.machines))
             + ".</p>")
 
 

@@ -54,6 +54,14 @@ def test_a_study_says_how_often_and_by_how_much_a_claim_held(book, chapter, caps
     assert "Runs: 0 of 1 chapters" in capsys.readouterr().out  # what was interrupted goes on
 
 
+def test_longer_training_is_asked_and_its_numbers_stand_apart(book, chapter, capsys):
+    assert trials.main(["--only", "as it is", "four times the steps"], book.root) == 0
+    study = read_study(chapter, book.root)
+    assert study.trials()[MEASURED].runs == study.trials(longer=True)[MEASURED].runs == 1
+    assert len(study.quantities()[f"{MEASURED.split('.')[0]}.x"].values) == 1
+    assert "With longer training:" in capsys.readouterr().out
+
+
 def test_a_claim_that_fails_in_one_setting_fails_the_study(book, capsys):
     book.chapter("01_one", "# One\n", cell(EXPERIMENT.replace("x = 1", "x = -1")))
     assert trials.main(["--only", "as it is"], book.root) == 1
@@ -126,7 +134,8 @@ def test_no_record_is_of_a_chapter_that_is_gone():
 
 
 def test_every_claim_stood_in_every_run_of_its_study():
-    fell = [id for study in studies(ROOT).values() for id, trial in study.trials().items() if not trial.stands]
+    fell = [id for study in studies(ROOT).values() for longer in (False, True)
+            for id, trial in study.trials(longer).items() if not trial.stands]
     assert fell == []
 
 
