@@ -110,10 +110,10 @@ def numbers(record: tuple[Trial, Study] | None) -> str:
                                     *((f"control: {n}", s, "null") for n, s in nulls.items())]:
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
+    settings = "; ".join(name for name in study.settings if name not in LONGER)
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
             "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
-            + html.escape("; ".join(name for name in study.settings if name not in LONGER)) + ". Machines: " + html.escape("; ".join(study.machines))
-            + ".</p>")
+            f'{html.escape(settings)}. Machines: {html.escape("; ".join(study.machines))}.</p>')
 
 
 def strip(spread: Spread, reach: float, kind: str) -> str:
