@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import jupytext
@@ -68,7 +69,12 @@ def orphans(root: Path = ROOT) -> list[str]:
 def front_matter(path: Path) -> dict:
     """The YAML between the first two lines of `---`; empty where there is none."""
     found = re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)
-    return yaml.safe_load(found[1]) or {} if found else {}
+    return dict(_yaml(found[1])) if found else {}
+
+
+@cache
+def _yaml(text: str) -> dict:
+    return yaml.safe_load(text) or {}
 
 
 def is_chapter(path: Path) -> bool:

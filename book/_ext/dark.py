@@ -53,7 +53,7 @@ def of_picture(light: Path) -> tuple[Path, tuple[int, int]]:
     dark = light.with_name(f"{light.stem}-dark.webp")
     with Image.open(light) as figure:
         if not dark.exists():
-            twin(figure).save(dark, quality=85, method=4)
+            twin(figure).save(dark, quality=85, method=2)
         dots = figure.info.get("dpi", (DPI, DPI))
         width, height = (max(1, round(size * DPI / dot)) for size, dot in zip(figure.size, dots))
     return dark, (width, height)
@@ -90,9 +90,11 @@ def twin(figure: Image.Image) -> Image.Image:
     paper = Image.new("RGBA", figure.size, "white")
     rgb = np.asarray(Image.alpha_composite(paper, figure.convert("RGBA")).convert("RGB"))
     kept = panels(rgb)
-    drawn = np.concatenate(turn(rgb.astype(np.float32) / 255), axis=2) * 255
-    picture = np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255)], axis=2)
-    return Image.fromarray(np.where(kept[..., None], picture, drawn).round().astype(np.uint8))
+    drawn = ~kept & (rgb.min(axis=2) < 255)                               # most of a figure is paper
+    made = np.zeros((*rgb.shape[:2], 4), np.uint8)
+    made[kept] = np.insert(rgb[kept], 3, 255, axis=1)
+    made[drawn] = (np.concatenate(turn(rgb[drawn] / np.float32(255)), axis=1) * 255).round()
+    return Image.fromarray(made)
 
 
 def turn(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

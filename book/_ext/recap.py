@@ -1,27 +1,30 @@
-"""A chapter's pictures once more, small, before its questions: what did each of them show?"""
+"""A chapter's pictures once more, small, before its exercises and its questions: what did each of them show?"""
 from __future__ import annotations
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-QUESTIONS = "three-questions"  # the section's name
+PLACES = {"exercises": "First without words: what did each of these show? Press one to see it again.",
+          "three-questions": "And these?"}
 MOST = 6
-ASKS = "First without words: what did each of these show? Press one to see it again."
 
 
 class AddRecap(SphinxPostTransform):
-    """At the beginning of *Three questions*, at most six of the figures that code has drawn, each a link to it."""
+    """At the beginning of *Exercises* and of *Three questions*, some of the figures that code has drawn, as links."""
 
     default_priority = 260  # when figures have their twins
     formats = ("html",)
 
     def run(self) -> None:
-        for section in self.document.findall(nodes.section):
-            if QUESTIONS in section["ids"]:
-                drawn = [figure for figure in self.document.findall(nodes.figure) if any(_images(figure))]
-                if len(drawn) > 1:
-                    items = [nodes.list_item("", self._link(figure)) for figure in spread(drawn, MOST)]
-                    section[1:1] = [nodes.paragraph("", ASKS), nodes.bullet_list("", *items, classes=["recap"])]
+        drawn = [figure for figure in self.document.findall(nodes.figure) if any(_images(figure))]
+        places = [(section, asks) for name, asks in PLACES.items() for section in self.document.findall(nodes.section)
+                  if name in section["ids"]]
+        shown = spread(drawn, MOST)
+        for k, (section, asks) in enumerate(places):
+            items = [nodes.list_item("", self._link(figure)) for figure in
+                     shown[k * len(shown) // len(places):(k + 1) * len(shown) // len(places)]]
+            if items:
+                section[1:1] = [nodes.paragraph("", asks), nodes.bullet_list("", *items, classes=["recap"])]
 
     def _link(self, figure: nodes.figure) -> nodes.paragraph:
         numbers = self.env.toc_fignumbers.get(self.env.docname, {}).get("figure", {})

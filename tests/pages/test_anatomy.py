@@ -65,8 +65,10 @@ def test_figures_have_numbers_captions_and_names(page):
     assert page.run("document.querySelector('a[href$=\"#fig-line\"] .std-numref').innerText") == "Figure 1.1"
 
 
-def test_before_its_questions_a_chapter_shows_its_pictures_once_more(page):
+def test_before_exercises_and_questions_a_chapter_shows_its_pictures_once_more(page):
     links = page.tab.locator(".recap a:has(img)")
+    assert page.run("Array.from(document.querySelectorAll('.recap'), e => e.closest('section').id)") == [
+        "exercises", "three-questions"]
     assert [text.partition(":")[0].strip() for text in links.all_inner_texts()] == ["Figure 1.1", "Figure 1.2"]
     assert links.nth(1).get_attribute("href") == "#figure-2" and "Another line." in links.nth(1).text_content()
     links.nth(0).click()
