@@ -73,6 +73,12 @@ def every_figure_has_alt_text(app: Sphinx, doctree: nodes.document) -> None:
                         location=placed(image))
 
 
+def one_document(app: Sphinx, doctree: nodes.document) -> None:
+    """Parts of a page that were read as another document forget it: it would be kept with all that Sphinx knows."""
+    for node in doctree.findall():
+        node.document = doctree
+
+
 def placed(node: nodes.Node) -> nodes.Node:
     """The node, or the nearest around it, whose line is known."""
     while not node.line and node.parent is not None:
@@ -119,7 +125,7 @@ def setup(app: Sphinx) -> dict:
         "builder-inited": [no_index],
         "env-before-read-docs": [the_book_is_whole],
         "source-read": [fill_addresses],
-        "doctree-read": [every_figure_has_alt_text, gather, box_claims, fold_cells, box_predictions],
+        "doctree-read": [every_figure_has_alt_text, gather, box_claims, fold_cells, box_predictions, one_document],
         "env-purge-doc": [forget_claims],
         "env-merge-info": [merge_claims],
         "doctree-resolved": [write_claims, fill],
