@@ -4,8 +4,8 @@ from __future__ import annotations
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-PLACES = {"exercises": "First without words: what did each of these show? Press one to see it again.",
-          "three-questions": "And these?"}
+PLACES = ("exercises", "three-questions")
+ASKS = ("First without words: what did each of these show? Press one to see it again.", "And these?")
 MOST = 6
 
 
@@ -17,10 +17,10 @@ class AddRecap(SphinxPostTransform):
 
     def run(self) -> None:
         drawn = [figure for figure in self.document.findall(nodes.figure) if any(_images(figure))]
-        places = [(section, asks) for name, asks in PLACES.items() for section in self.document.findall(nodes.section)
+        places = [section for name in PLACES for section in self.document.findall(nodes.section)
                   if name in section["ids"]]
         shown = spread(drawn, MOST)
-        for k, (section, asks) in enumerate(places):
+        for k, (section, asks) in enumerate(zip(places, ASKS)):
             items = [nodes.list_item("", self._link(figure)) for figure in
                      shown[k * len(shown) // len(places):(k + 1) * len(shown) // len(places)]]
             if items:
