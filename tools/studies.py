@@ -75,15 +75,21 @@ class Study:
     def machines(self) -> list[str]:
         return list(dict.fromkeys(run["machine"] for run in self.runs))
 
-    def of_budget(self, longer: bool) -> list[dict]:
-        """The runs that trained longer than a page does, or the others."""
-        return [run for run in self.runs if (run["setting"] in LONGER) == longer]
+    @property
+    def usual(self) -> Study:
+        """The runs that trained as a page does."""
+        return Study(self.code, [run for run in self.runs if run["setting"] not in LONGER])
 
-    def trials(self, longer: bool = False) -> dict[str, Trial]:
-        """Every claim that a run showed, with its numbers over all runs of the usual budget, or of the longer ones."""
-        runs, found = self.of_budget(longer), {}
-        for id in dict.fromkeys(id for run in runs for id in run["claims"]):
-            shown = [run["claims"][id] for run in runs if id in run["claims"]]
+    @property
+    def longer(self) -> Study:
+        """The runs that trained longer."""
+        return Study(self.code, [run for run in self.runs if run["setting"] in LONGER])
+
+    def trials(self) -> dict[str, Trial]:
+        """Every claim that a run showed, with its numbers over all runs."""
+        found: dict[str, Trial] = {}
+        for id in dict.fromkeys(id for run in self.runs for id in run["claims"]):
+            shown = [run["claims"][id] for run in self.runs if id in run["claims"]]
             found[id] = Trial(len(shown), sum(one["holds"] for one in shown), sum(bool(one["passes"]) for one in shown),
                               _spreads([one["effect"] for one in shown]),
                               {name: _spreads([one["control"][name] for one in shown if name in one["control"]])
@@ -92,7 +98,7 @@ class Study:
 
     def quantities(self) -> dict[str, Spread]:
         """Everything that a page may quote: `name` of a record, `claim`, `claim:part`, `claim|control:part`."""
-        found = _spreads([run["values"] for run in self.of_budget(longer=False)])
+        found = _spreads([run["values"] for run in self.runs])
         for id, trial in self.trials().items():
             found |= {_key(id, part): spread for part, spread in trial.effect.items()}
             found |= {_key(f"{id}|{name}", part): spread
@@ -203,4 +209,5 @@ def quoted(text: str, known: dict[str, Spread]) -> str:
 
 def all_quantities(root: Path = ROOT) -> dict[str, Spread]:
     """What any page may quote."""
-    return {name: spread for study in studies(root).values() for name, spread in study.quantities().items()}
+    return {name: spread for study in studies(root).values()
+            for name, spread in study.usual.quantities().items()}

@@ -177,13 +177,12 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 def report(chosen: list[Path], root: Path = ROOT) -> bool:
     """Print every claim of these chapters over all its runs; whether any does not stand."""
     found: list[Study] = [study for chapter in chosen if (study := read_study(chapter, root))]
-    trials = [(id, trial) for study in found for id, trial in study.trials().items()]
-    print("\n".join(said(id, trial) for id, trial in trials))
-    longer = [(id, trial) for study in found for id, trial in study.trials(longer=True).items()]
+    usual = [(id, trial) for study in found for id, trial in study.usual.trials().items()]
+    longer = [(id, trial) for study in found for id, trial in study.longer.trials().items()]
+    print("\n".join(said(id, trial) for id, trial in usual))
     if longer:
         print("With longer training:", *(said(id, trial) for id, trial in longer), sep="\n")
-    trials += longer
-    return not all(trial.stands for _, trial in trials)
+    return not all(trial.stands for _, trial in usual + longer)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from claim_calls import call_in, claims_in
-from studies import LONGER, Spread, Study, Trial, studies
+from studies import Spread, Study, Trial, studies
 
 from medlearn.claims import claims, kinds
 
@@ -91,7 +91,7 @@ def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
     trial, study = record
     failed = ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
     control = failed if trial.control else ""
-    longer = study.trials(longer=True).get(claim)
+    longer = study.longer.trials().get(claim)
     also = "" if longer is None else ", with longer training as well" if longer.stands else ", not with longer training"
     return f"{kind}: held in {trial.held} of {trial.runs} runs{control}{also}"
 
@@ -100,7 +100,7 @@ def numbers(record: tuple[Trial, Study] | None) -> str:
     """The effect and the controls over the runs, as a table with a strip of dots each."""
     if record is None or not record[0].effect:
         return ""
-    trial, study = record
+    trial, study = record[0], record[1].usual
     rows = []
     for part, effect in trial.effect.items():
         nulls = {name: parts[part] for name, parts in trial.control.items() if part in parts}
@@ -110,10 +110,9 @@ def numbers(record: tuple[Trial, Study] | None) -> str:
                                     *((f"control: {n}", s, "null") for n, s in nulls.items())]:
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
-    settings = "; ".join(name for name in study.settings if name not in LONGER)
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
             "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
-            f'{html.escape(settings)}. Machines: {html.escape("; ".join(study.machines))}.</p>')
+            f'{html.escape("; ".join(study.settings))}. Machines: {html.escape("; ".join(study.machines))}.</p>')
 
 
 def strip(spread: Spread, reach: float, kind: str) -> str:
@@ -128,7 +127,7 @@ def strip(spread: Spread, reach: float, kind: str) -> str:
 def recorded(app: Sphinx) -> dict[str, tuple[Trial, Study]]:
     """Claim to its trial and the study that holds it."""
     return {claim: (trial, study) for study in studies(Path(app.srcdir)).values()
-            for claim, trial in study.trials().items()}
+            for claim, trial in study.usual.trials().items()}
 
 
 # All of them ---------------------------------------------------------------------------------------------------------

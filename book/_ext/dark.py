@@ -5,6 +5,7 @@ A picture (PNG) is turned pixel by pixel, a drawing (SVG) colour by colour.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,9 @@ class AddDarkTwins(SphinxPostTransform):
     def run(self) -> None:
         root = Path(self.env.srcdir)
         for image in list(self.document.findall(nodes.image)):
-            light = root / image["uri"]
-            if light.suffix not in ADD_TWIN or "jupyter_execute" not in light.parts:
+            if not has_twin(image):
                 continue
+            light = root / image["uri"]
             dark, size = ADD_TWIN[light.suffix](light)
             image["width"], image["height"] = map(str, size)        # nothing moves while it loads
             other = image.deepcopy()
@@ -46,6 +47,12 @@ class AddDarkTwins(SphinxPostTransform):
             image["classes"], other["classes"] = [*image["classes"], "only-light"], [*other["classes"], "only-dark"]
             image["loading"] = other["loading"] = "lazy"
             image.parent.insert(image.parent.index(image) + 1, other)
+
+
+def has_twin(image: nodes.image) -> bool:
+    """Whether it is a figure that code has drawn, as it looks by day."""
+    path = Path(image["uri"])
+    return path.suffix in ADD_TWIN and "jupyter_execute" in path.parts
 
 
 def of_picture(light: Path) -> tuple[Path, tuple[int, int]]:
@@ -62,7 +69,8 @@ def of_picture(light: Path) -> tuple[Path, tuple[int, int]]:
 def of_drawing(light: Path) -> tuple[Path, tuple[int, int]]:
     """The same of a drawing, whose size is given in points, 72 to an inch."""
     text, dark = light.read_text(encoding="utf-8"), light.with_name(f"{light.stem}-dark.svg")
-    dark.write_text(recolour(text), encoding="utf-8")
+    if not dark.exists():
+        dark.write_text(recolour(text), encoding="utf-8")
     width, height = (round(float(size) * DPI / 72) for size in SIZE.search(text).groups())
     return dark, (width, height)
 
@@ -77,6 +85,7 @@ def recolour(drawing: str) -> str:
         "<svg ", f'<svg fill="{on_dark("#000000")}" ', 1)
 
 
+@cache
 def on_dark(colour: str) -> str:
     """What a colour of light paper becomes on dark paper, as `twin` turns a pixel: `#0072b2` to a light blue."""
     light = np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)], np.float32) / 255

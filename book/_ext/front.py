@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from chapters import documents, front_matter, is_chapter, is_solution, repository, source
 from claim_boxes import code_cells
-from dark import ADD_TWIN, of_drawing, panels, twin
+from dark import has_twin, of_drawing, panels, twin
 from docstrings import ROOMS
 from exercises import SOLUTION, check_ids
 from figures import instrument, live_pages
@@ -48,8 +48,7 @@ def gather(app: Sphinx, doctree: nodes.document) -> None:
         return
     code = [(source_of(cell), cell["cell_metadata"].get("tags", ())) for cell in code_cells(doctree)]
     uses = {room for text, _ in code for room in USES.findall(text)}
-    drawn = [image["uri"] for image in doctree.findall(nodes.image)
-             if "jupyter_execute" in image["uri"] and Path(image["uri"]).suffix in ADD_TWIN]
+    drawn = [image["uri"] for image in doctree.findall(nodes.image) if has_twin(image)]
     picture = next((uri for uri in drawn if holds_scan(Path(app.srcdir) / uri)), drawn[0] if drawn else "")
     minutes = MINUTES.search(doctree.astext())
     play = sum("medlearn-explorer" in raw.astext() or "ml-live" in raw.astext() for raw in doctree.findall(nodes.raw))

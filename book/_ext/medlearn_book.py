@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import typing
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -88,10 +89,13 @@ def placed(node: nodes.Node) -> nodes.Node:
 
 # Numbers ------------------------------------------------------------------------------------------------------------
 
+quantities = cache(all_quantities)  # the records do not change while a book is built
+
+
 def study_role(name, rawtext, text, lineno, inliner, options=None, content=None):
     """{study}`name .2f`: a number with its range over the runs of a study."""
     try:
-        return [nodes.inline(rawtext, quoted(text, all_quantities(Path(inliner.document.settings.env.srcdir))),
+        return [nodes.inline(rawtext, quoted(text, quantities(Path(inliner.document.settings.env.srcdir))),
                              classes=["study"])], []
     except LookupError as missing:
         return [nodes.problematic(rawtext, rawtext)], [inliner.reporter.warning(str(missing.args[0]), line=lineno)]

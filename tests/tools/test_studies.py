@@ -57,8 +57,8 @@ def test_a_study_says_how_often_and_by_how_much_a_claim_held(book, chapter, caps
 def test_longer_training_is_asked_and_its_numbers_stand_apart(book, chapter, capsys):
     assert trials.main(["--only", "as it is", "four times the steps"], book.root) == 0
     study = read_study(chapter, book.root)
-    assert study.trials()[MEASURED].runs == study.trials(longer=True)[MEASURED].runs == 1
-    assert len(study.quantities()[f"{MEASURED.split('.')[0]}.x"].values) == 1
+    assert study.usual.trials()[MEASURED].runs == study.longer.trials()[MEASURED].runs == 1
+    assert len(study.usual.quantities()[f"{MEASURED.split('.')[0]}.x"].values) == 1
     assert "With longer training:" in capsys.readouterr().out
 
 
@@ -134,14 +134,14 @@ def test_no_record_is_of_a_chapter_that_is_gone():
 
 
 def test_every_claim_stood_in_every_run_of_its_study():
-    fell = [id for study in studies(ROOT).values() for longer in (False, True)
-            for id, trial in study.trials(longer).items() if not trial.stands]
+    fell = [id for study in studies(ROOT).values() for part in (study.usual, study.longer)
+            for id, trial in part.trials().items() if not trial.stands]
     assert fell == []
 
 
 def test_what_a_page_shows_holds_by_three_standard_deviations():
-    short = [f"{id}: {part} {spread.text()}" for study in studies(ROOT).values() for id, trial in study.trials().items()
-             for part, spread in trial.effect.items() if not spread.clear]
+    short = [f"{id}: {part} {spread.text()}" for study in studies(ROOT).values()
+             for id, trial in study.usual.trials().items() for part, spread in trial.effect.items() if not spread.clear]
     assert short == []
 
 
