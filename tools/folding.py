@@ -2,8 +2,8 @@
 
 Open stays what carries an idea. A tag decides: `setup`, `plot`, `repeat` and `condition` fold a cell, `open` keeps it
 open. Without one, two kinds fold by themselves, where nothing but machinery is lost from view: cells of imports and
-settings, and cells that draw a picture, say nothing else, and leave nothing that a later cell uses. Notebooks hide
-nothing.
+settings, and cells that draw a picture or set a table, say nothing else, and leave nothing that a later cell uses.
+Notebooks hide nothing.
 """
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from chapters import Cell
 from exercises import SOLUTION, used_names
 
-NAMES = {"setup": "Set-up", "plot": "The code of this figure", "repeat": "The same again",
-         "condition": "What was checked"}
+NAMES = {"setup": "Set-up", "plot": "The code of this figure", "table": "The code of this table",
+         "repeat": "The same again", "condition": "What was checked"}
+SHOWN_FIRST = ("plot", "table")  # what they made stands above their button
 OPEN = "open"  # the tag of a cell that stays open
 FOLD_TAGS = (*NAMES, OPEN)
 SETTINGS = {"viz.use_style", "use_style", "medlearn.device", "torch.manual_seed", "plt.close"}
 SAYS = {"print", "claim", "check", "display", "record"}
 DRAWS = {"plt", "viz"}
+TABLE = "viz.table"
 FEWEST = 3  # lines that are worth a button
 
 
@@ -35,9 +37,12 @@ def fold_of(cells: Sequence[Cell], index: int) -> str:
         return ""
     if all(_is_setting(node) for node in tree.body):
         return "setup"
-    if _draws(tree) and not _says(tree) and not needed(cell.source, cells[index + 1:]):
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    if called & SAYS or needed(cell.source, cells[index + 1:]):
+        return ""
+    if any(name.partition(".")[0] in DRAWS for name in called - {TABLE}):
         return "plot"
-    return ""
+    return "table" if TABLE in called else ""
 
 
 def title(kind: str, source: str) -> str:
@@ -55,19 +60,6 @@ def _is_setting(node: ast.stmt) -> bool:
         return True
     value = node.value if isinstance(node, (ast.Assign, ast.Expr)) else None
     return isinstance(value, ast.Call) and ast.unparse(value.func) in SETTINGS
-
-
-def _calls(tree: ast.AST) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-
-
-def _draws(tree: ast.AST) -> bool:
-    """Whether some call is one of matplotlib's or of `viz`."""
-    return any(ast.unparse(call.func).partition(".")[0] in DRAWS for call in _calls(tree))
-
-
-def _says(tree: ast.AST) -> bool:
-    return any(isinstance(call.func, ast.Name) and call.func.id in SAYS for call in _calls(tree))
 
 
 def needed(source: str, later: Sequence[Cell]) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chapters import ROOT, Cell, cells, chapters
 from exercises import SOLUTION
-from folding import fold_of, needed
+from folding import SHOWN_FIRST, fold_of, needed
 
 # settings with more training: a claim is asked there too, and its numbers stand apart from those of the usual budget
 LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
@@ -131,7 +131,7 @@ def studies(root: Path = ROOT) -> dict[str, Study]:
     return {chapter.stem: study for chapter in chapters(root) if (study := read_study(chapter, root))}
 
 
-def only_shows(node: ast.stmt) -> bool:
+def only_shows(node: ast.AST) -> bool:
     """Whether a statement prints or sets a table, and nothing else; or repeats such statements."""
     if isinstance(node, ast.For) and not node.orelse:
         return all(map(only_shows, node.body))
@@ -143,16 +143,16 @@ def only_shows(node: ast.stmt) -> bool:
 def experiment(source: str) -> str:
     """A cell's lines, without blank ones, lines of comment, and statements that only show what was found."""
     lines = source.splitlines()
-    shown = {line for node in ast.parse(source).body if only_shows(node)
+    shown = {line for node in ast.walk(ast.parse(source)) if only_shows(node)
              for line in range(node.lineno, node.end_lineno + 1)}
     return "\n".join(line.rstrip() for number, line in enumerate(lines, 1)
                      if number not in shown and line.strip() and not line.lstrip().startswith("#"))
 
 
 def only_draws(cells: Sequence[Cell], index: int) -> bool:
-    """Whether a code cell draws a figure and has no part in what is found: no later cell uses it, it draws no lot."""
+    """Whether a code cell makes a figure or a table, and has no part in what is found: no later use, no lot drawn."""
     source = cells[index].source
-    return (fold_of(cells, index) == "plot" and not needed(source, cells[index + 1:])
+    return (fold_of(cells, index) in SHOWN_FIRST and not needed(source, cells[index + 1:])
             and not re.search(r"rand|seed|generator|claim\(|record\(", source))
 
 

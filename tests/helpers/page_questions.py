@@ -77,6 +77,13 @@ def formulas_on_the_way(page: Page) -> list[str]:
     return page.run("Array.from(document.querySelectorAll('mjx-container[tabindex]'), e => e.textContent.slice(0, 80))")
 
 
+def cut_formulas(page: Page) -> list[str]:
+    """Formulas of their own line that are wider than the column, so that they have to be pushed aside to be read."""
+    return page.run("""Array.from(document.querySelectorAll('div.math')).filter(
+        e => [e, ...e.querySelectorAll('mjx-container')].some(box => box.scrollWidth > box.clientWidth + 2)
+    ).map(e => e.textContent.slice(0, 80))""")
+
+
 def white_cards(page: Page) -> list[str]:
     """Figures that a dark page shows on white."""
     pictures = page.run("""Array.from(document.querySelectorAll('figure.drawn > * img, figure.drawn > img')).filter(

@@ -158,6 +158,11 @@ def test_formulas_are_set_and_stop_no_tab_key(page):
     assert bool(page.run("document.querySelector('.math') !== null")) == any("mathjax" in address for address in page.requests)
 
 
+@vendored
+def test_a_desk_is_wide_enough_for_every_formula(page):
+    assert ask.cut_formulas(page) == []
+
+
 def test_explorers_are_light(name):
     assert ask.heavy_explorers(BOOK / name, MAX_BYTES) == []
 

@@ -19,6 +19,10 @@ def cells(*sources, tags=()):
     ("plot", [DRAWN], []),
     ("plot", [DRAWN, "fig, ax = plt.subplots()\nax.plot(1)"], []),               # the next one makes its own
     ("plot", ["def draw(n):\n    return plt.figure()\n\nviz.explore(draw, n=[1], alt='')"], []),
+    ("table", ["rows = f(x)\nviz.table(rows,\n          columns=['a'])"], []),
+    ("plot", [DRAWN + "\nviz.table(rows, columns=['a'])"], []),
+    ("", ["rows = f(x)\nviz.table(rows,\n          columns=['a'])", "print(rows)"], []),
+    ("", ["print(1)\nviz.table(rows,\n          columns=['a'])"], []),
     ("", [DRAWN + "\nprint(1)"], []),
     ("", [DRAWN + "\nclaim('a.b', True)"], []),
     ("", ["y = x ** 2\n" + DRAWN, "print(y)"], []),                              # a later cell needs y

@@ -10,7 +10,7 @@ from chapters import ROOT
 from helpers.tiny_book import cell
 from hypothesis import given
 from hypothesis import strategies as st
-from studies import Spread, code_digest, orphans, quoted, read_study, stale, studies
+from studies import Spread, code_digest, experiment, orphans, quoted, read_study, stale, studies
 
 from medlearn.claims import kinds
 
@@ -74,6 +74,12 @@ def test_a_chapter_that_breaks_is_named_and_not_recorded(book, capsys):
     said = capsys.readouterr()
     assert "as it is: book/principles/01_one.md:15: code cell 1 failed" in said.err and "ZeroDivisionError" in said.err
     assert read_study(chapter, book.root) is None
+
+
+def test_what_only_shows_is_no_part_of_the_experiment_wherever_it_stands():
+    bare = "for i in x:\n    y = i\nz = y"
+    assert experiment("for i in x:\n    y = i\n    print(\n        y)\nviz.table([y])\nz = y") == bare
+    assert experiment("for i in x:\n    y = i\n    if y:\n        z = print(y)\nz = y") != bare
 
 
 def test_a_record_goes_stale_with_the_code_and_not_with_the_prose(book, chapter):
