@@ -31,7 +31,7 @@ def depart_fold(self, node: Fold) -> None:
 
 
 def fold_cells(app: Sphinx, doctree: nodes.document) -> None:
-    """Fold what is machinery: set-up above its outputs, the code of a figure or a table below it; a solution as a whole."""
+    """Fold machinery: set-up above its outputs, the code of a figure or table below it; a solution as a whole."""
     found = list(code_cells(doctree))
     cells = [Cell("code", source_of(cell), cell["cell_metadata"], cell.line or 0) for cell in found]
     for index, (cell, parts) in enumerate(zip(cells, found)):
@@ -42,7 +42,8 @@ def fold_cells(app: Sphinx, doctree: nodes.document) -> None:
         elif kind := fold_of(cells, index):
             code, *outputs = parts.children
             parts.children = []
-            inside, before = ([code, *outputs], []) if kind == "setup" else ([code], outputs if kind in SHOWN_FIRST else [])
+            inside = [code, *outputs] if kind == "setup" else [code]
+            before = outputs if kind in SHOWN_FIRST else []
             folded = Fold("", *inside, title=title(kind, cell.source), classes=[f"fold-{kind}"])
             parts += [*before, folded] + [output for output in outputs if output not in (*inside, *before)]
 
