@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chapters import ROOT, Cell, cells, chapters
 from exercises import SOLUTION
-from folding import SHOWN_FIRST, fold_of, needed
+from folding import SHOWN_FIRST, TABLE, fold_of, needed
 
 # settings with more training: a claim is asked there too, and its numbers stand apart from those of the usual budget
 LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
@@ -137,7 +137,7 @@ def only_shows(node: ast.AST) -> bool:
         return all(map(only_shows, node.body))
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return False
-    return ast.unparse(node.value.func) in ("print", "viz.table")
+    return ast.unparse(node.value.func) in ("print", TABLE)
 
 
 def experiment(source: str) -> str:
@@ -149,8 +149,8 @@ def experiment(source: str) -> str:
                      if number not in shown and line.strip() and not line.lstrip().startswith("#"))
 
 
-def only_draws(cells: Sequence[Cell], index: int) -> bool:
-    """Whether a code cell makes a figure or a table, and has no part in what is found: no later use, no lot drawn."""
+def has_no_part(cells: Sequence[Cell], index: int) -> bool:
+    """Whether a code cell only makes a figure or a table: nothing that is found depends on it, and it draws no lot."""
     source = cells[index].source
     return (fold_of(cells, index) in SHOWN_FIRST and not needed(source, cells[index + 1:])
             and not re.search(r"rand|seed|generator|claim\(|record\(", source))
@@ -164,7 +164,7 @@ def code_digest(chapter: Path) -> str:
     """
     h, code = hashlib.sha256(), [cell for cell in cells(chapter) if cell.kind == "code" and SOLUTION not in cell.tags]
     for index, cell in enumerate(code):
-        if not only_draws(code, index):
+        if not has_no_part(code, index):
             h.update(experiment(cell.source).encode() + b"\0")
     return h.hexdigest()[:12]
 
