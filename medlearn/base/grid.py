@@ -102,7 +102,7 @@ def as_affine(affine: np.ndarray | Tensor | Sequence) -> np.ndarray:
     matrix = matrix.astype(np.float64)
     finite = np.isfinite(matrix).all()
     if not finite or not np.array_equal(matrix[3], [0, 0, 0, 1]) or not np.linalg.det(matrix[:3, :3]):
-        raise ValueError(f"affine: expected finite values, an inverse and a last row of 0, 0, 0, 1, got\n{matrix}")
+        raise ValueError(f"affine: expected finite values, an inverse and a last row of 0, 0, 0, 1, got {in_a_line(matrix)}")
     return matrix
 
 
@@ -141,3 +141,12 @@ def _perpendicular(affine: np.ndarray) -> tuple[float, float, float]:
     if (shear := abs(cosines - np.eye(3)).max()) > SHEAR:
         raise ValueError(f"affine: expected perpendicular axes, got a shear (cosine {shear:.3g})")
     return tuple(spacing.tolist())
+
+
+def in_a_line(matrix: np.ndarray) -> str:
+    r"""A matrix as an error message says it: row after row.
+
+    >>> in_a_line(np.diag([2.0, 0.5]))
+    '[2 0; 0 0.5]'
+    """
+    return f"[{'; '.join(' '.join(f'{number:.6g}' for number in row) for row in matrix)}]"

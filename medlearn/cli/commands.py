@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -57,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "train":
         options["words"] += rest                            # what stands behind an option
     try:
-        code = _run(command, options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"medlearn {command}: {message}", file=sys.stderr)
+            code = _run(command, options)
         return 0 if code == FILES_REFUSED and int(os.environ.get("WORLD_SIZE", 1)) > 1 else code
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         print(f"medlearn {command}: {error}", file=sys.stderr)

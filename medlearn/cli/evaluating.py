@@ -1,6 +1,7 @@
 r"""`medlearn evaluate`: a folder of predictions beside one of truths, as a table in three forms."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,10 @@ def evaluate(predictions: str | Path, truths: str | Path, *, labels: Sequence[st
     known = None if patients is None else read_patients(patients)
     root = next((place for place in (truths, truths.parent) if (place / "dataset.json").exists()), None)
     if root is not None:
-        folder = read_folder(root)
+        with warnings.catch_warnings():
+            if root != truths:
+                warnings.simplefilter("ignore")             # of its scans, of which nothing is asked
+            folder = read_folder(root)
         labels, ignore_index, regions = labels or folder.labels, folder.ignore_index, folder.regions
     if not labels:
         raise ValueError(f"labels: expected their names, or a dataset.json in {truths} or beside it, got neither")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from medlearn.base.grid import Grid
 from medlearn.cli.predicting import scans_in
-from medlearn.data import Case, Report, Volume, check_same_grid, read_channels, read_folder, read_volume
+from medlearn.data import Case, Folder, Report, Volume, check_same_grid, read_channels, read_folder, read_volume
 
 
 def info(path: str | Path) -> int:
@@ -23,12 +24,11 @@ def info(path: str | Path) -> int:
     if not path.is_dir():
         print(described(read_volume(path, channels=True)))
         return 0
-    dataset = (path / "dataset.json").exists()
-    if not dataset and not _holds_scans(path):
+    folder = read_folder(path) if (path / "dataset.json").exists() else None
+    if folder is None and not _holds_scans(path):
         print(described(read_volume(path)))                 # of one DICOM series
         return 0
-    if dataset:
-        folder = read_folder(path)
+    if folder is not None:
         cases: Sequence[Case] = [*folder.cases, *folder.test]
         print(f"{len(folder.cases)} cases with labels, {len(folder.test)} without\nchannels: "
               f"{', '.join(folder.channels)}\nlabels: {', '.join(folder.labels)}")
@@ -37,8 +37,10 @@ def info(path: str | Path) -> int:
     else:
         cases = scans_in(path)
     report, found = Report(), list[Grid]()
-    for case, grid in report.over(cases, _looked_at):
-        print(f"  {case}: {_sizes(grid.shape)} voxels of {_sizes(grid.spacing_mm)} mm, {grid.orientation}", flush=True)
+    for case, image in report.over(cases, partial(_looked_at, folder=folder)):
+        grid, channels = image.grid, f", {len(image.array)} channels" * (len(image.array) > 1)
+        print(f"  {case}: {_sizes(grid.shape)} voxels of {_sizes(grid.spacing_mm)} mm, {grid.orientation}{channels}",
+              flush=True)
         found.append(grid)
     print(*_together(found), report, sep="\n")
     return 3 if report.refused else 0
@@ -69,12 +71,12 @@ def described(volume: Volume) -> str:
     return "\n".join(f"{name:11}  {value}" for name, value in rows.items() if value)
 
 
-def _looked_at(case: Case) -> Grid:
-    """The grid of a case, when its files are whole, go together and lie on one."""
-    image = read_channels(case.images)
+def _looked_at(case: Case, folder: Folder | None) -> Volume:
+    """The scan of a case, when its files are whole, go together and lie on one grid."""
+    image = read_channels(case.images) if folder is None else folder.read_image(case)
     if case.label is not None:
         check_same_grid(image, read_volume(case.label))
-    return image.grid
+    return image
 
 
 def _together(grids: Sequence[Grid]) -> Iterator[str]:

@@ -113,7 +113,8 @@ def read_run(run: str | Path) -> tuple[Settings, dict[str, Any]]:
     r"""The settings of a `run` and what it was told of its data. Errors: FileNotFoundError; ValueError, by file."""
     run = Path(run)
     if not (run / SETTINGS).exists():
-        raise FileNotFoundError(f"{run}: expected the folder of a training, with {SETTINGS} in it")
+        got = f"a folder without {SETTINGS}" if run.is_dir() else "no folder"
+        raise FileNotFoundError(f"{run}: expected the folder of a training, got {got}")
     try:
         settings = read_strict(Settings, [str(run / SETTINGS)])
     except ValueError as error:

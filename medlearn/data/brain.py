@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from medlearn.base.grid import as_affine
+from medlearn.base.grid import as_affine, in_a_line
 from medlearn.base.validation import Number
 from medlearn.data.scan import Scan, check_grid, grid_affine, grid_axes
 
@@ -105,7 +105,7 @@ def load_mni152() -> Brain:
             arrays[name] = torch.from_numpy(np.asanyarray(image.dataobj).astype(np.float32))
     affine = as_affine(image.affine)
     if not np.array_equal(affine[:3, :3], np.eye(3)):
-        raise ValueError(f"affine: expected 1 mm voxels in RAS order, got\n{affine}")
+        raise ValueError(f"affine: expected 1 mm voxels in RAS order, got {in_a_line(affine)}")
 
     t1, grey, white = arrays["t1"], arrays["gm"] / 255, arrays["wm"] / 255
     csf = torch.where(t1 > 0, 1 - grey - white, 0.0).clamp_min(0)     # rounding may leave -6e-8

@@ -12,7 +12,7 @@ from typing import Any
 from medlearn.base.atomic import written_whole
 from medlearn.base.files import read_json
 from medlearn.base.validation import check_choice, check_whole
-from medlearn.data.files import write_volume
+from medlearn.data.files import read_channels, write_volume
 from medlearn.data.regions import LabelRegion
 from medlearn.data.volumes import Volume, check_same_grid
 
@@ -73,6 +73,17 @@ class Folder:
     def judged(self) -> tuple[str, ...]:
         """The names of what is judged: of the regions, or of the classes without the background."""
         return tuple(region.name for region in self.regions) or self.labels[1:]
+
+    def read_image(self, case: Case) -> Volume:
+        r"""The scan of a `case`, `(C, *S)`, with the channels that this folder names.
+
+        Errors: as `read_channels`; ValueError for another number of channels.
+        """
+        image = read_channels(case.images)
+        if len(image.array) != len(self.channels):
+            raise ValueError(f"{image.name}: expected {len(self.channels)} channels, {', '.join(self.channels)}, "
+                             f"got {len(image.array)}")
+        return image
 
 
 def read_folder(root: str | Path, *, patient: Callable[[str], str] | None = None) -> Folder:

@@ -195,7 +195,10 @@ def _say_doubts(header: Any, path: Path) -> None:
         return
     affine, axes = header.get_sform(), min(int(header["dim"][0]), 3)
     edges, zooms = np.linalg.norm(affine[:3, :axes], axis=0), np.abs(header["pixdim"][1:axes + 1].astype(np.float64))
-    if not np.allclose(edges, zooms, rtol=0.01):
+    if not (zooms > 0).all():
+        warnings.warn(f"{path}: its pixdim says voxels of {_mm(zooms)} mm, which cannot be: the sform's {_mm(edges)} mm "
+                      "are used", stacklevel=4)
+    elif not np.allclose(edges, zooms, rtol=0.01):
         warnings.warn(f"{path}: its sform says voxels of {_mm(edges)} mm and its pixdim {_mm(zooms)} mm: the sform is "
                       "used. It may be transposed, or from another image", stacklevel=4)
     elif q == s:
@@ -214,8 +217,8 @@ def _without_time(array: np.ndarray, channels: bool, path: Path) -> np.ndarray:
     if array.ndim > 4 or array.ndim < 2:
         raise ValueError(f"{path}: expected a volume, got shape {array.shape}")
     if array.ndim == 4 and not channels:
-        raise ValueError(f"{path}: expected three axes, got {array.shape}. If the last one is of channels, say "
-                         "channels=True; if it is time, take one moment of it")
+        raise ValueError(f"{path}: expected three axes, got {array.shape}. If the last one is of channels, "
+                         "channels=True reads it in Python; if it is time, take one moment of it")
     if channels:
         return np.moveaxis(array, -1, 0) if array.ndim == 4 else array[None]
     return array

@@ -42,8 +42,8 @@ def read_nrrd(path: str | Path, *, channels: bool = False, nan: float | None = N
             raise ValueError(f"{path}: expected three axes of space, got {len(sizes) - len(lists)} and {len(lists)} "
                              "others")
         if lists and sizes[lists[0]] > 1 and not channels:
-            raise ValueError(f"{path}: expected three axes, got {tuple(sizes)}. If one is of channels, say "
-                             "channels=True")
+            raise ValueError(f"{path}: expected three axes, got {tuple(sizes)}. If one is of channels, "
+                             "channels=True reads it in Python")
         array = np.moveaxis(array, lists[0], 0) if lists else array[None]
         signs = np.array(_SIGNS[fields["space"].lower()], dtype=float)
         affine = np.eye(4)
@@ -88,7 +88,8 @@ def _numbers(content: bytes, fields: dict[str, str], sizes: list[int], path: Pat
         if len(content) == needed and not stream.eof:       # its checksum stands at the end
             stream.decompress(stream.unconsumed_tail, 1)
             if not stream.eof:
-                raise ValueError(f"{path}: expected the end of the gzip stream: it is cut short")
+                raise ValueError(f"{path}: expected the end of its gzip stream: it is cut short. Copy "
+                                 "it again")
     if len(content) != needed:
         raise ValueError(f"{path}: expected {needed} bytes of voxels, got {len(content)}")
     return np.frombuffer(content, dtype).reshape(sizes, order="F")

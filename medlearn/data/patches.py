@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from medlearn.base.validation import as_tensor, check_number, check_whole
 from medlearn.data.augment import Transform, augmented
 from medlearn.data.cache import ArrayCache, Entry, key_of
-from medlearn.data.files import Report, read_channels, read_volume
+from medlearn.data.files import Report, read_volume
 from medlearn.data.folder import Case, Folder
 from medlearn.data.resampling import resample, resample_labels, respaced_grid
 from medlearn.data.volumes import Volume, check_same_grid, to_ras
@@ -129,7 +129,7 @@ class Patches(Dataset):
 
 
 def _read_case(case: Case, folder: Folder, spacing_mm: Sequence[float] | None) -> Entry:
-    image = _image(case, folder)
+    image = folder.read_image(case)
     assert case.label is not None
     label = read_volume(case.label)
     check_same_grid(image, label)
@@ -144,14 +144,6 @@ def _read_case(case: Case, folder: Folder, spacing_mm: Sequence[float] | None) -
     facts = {"low": flat.min(axis=1).tolist(), "mean": flat.mean(axis=1, dtype=np.float64).tolist(),
              "sd": np.where(sd > 0, sd, 1.0).tolist(), "affine": image.grid.affine.tolist(), "name": case.name}
     return Entry({"image": values, "labels": label.array, "places": _places(label.array, case, folder)}, facts)
-
-
-def _image(case: Case, folder: Folder) -> Volume:
-    image = read_channels(case.images)
-    if len(image.array) != len(folder.channels):
-        raise ValueError(f"{image.name}: expected {len(folder.channels)} channels, {', '.join(folder.channels)}, "
-                         f"got {len(image.array)}")
-    return image
 
 
 def _whole_labels(label: Volume, folder: Folder) -> Volume:

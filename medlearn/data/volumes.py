@@ -1,7 +1,9 @@
 r"""A scan with the place of its voxels: an array and a grid, turned, cropped and padded together."""
 from __future__ import annotations
 
+import gzip
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.base.grid import SHEAR, Grid
+from medlearn.base.grid import SHEAR, Grid, in_a_line
 from medlearn.base.validation import as_tensor, check_whole, kind_of
 
 SAME_PLACE = 0.01               # of a voxel's edge, up to which two grids are one: headers hold float32
@@ -230,6 +232,10 @@ def named(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise                                               # they name it themselves
+    except EOFError as error:
+        raise ValueError(f"{path}: expected the end of its gzip stream: it is cut short. Copy it again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: expected a sound gzip file: {error}. Copy it again") from error
     except Exception as error:                              # half a dozen kinds, and another in each version
         said = str(error)
         if isinstance(error, ValueError) and said.startswith(str(path)):
@@ -241,10 +247,11 @@ def volume_of_file(array: np.ndarray, affine: np.ndarray, *, path: Path, nan: fl
                    intercept: float = 0.0, header: Any = None) -> Volume:
     """A file's numbers as a volume, after a look at what makes a scan useless: no place, no volume, no number."""
     if not np.isfinite(affine).all():
-        raise ValueError(f"{path}: expected an affine of finite numbers, got\n{affine}")
+        raise ValueError(f"{path}: expected an affine of finite numbers, got {in_a_line(affine)}")
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     if not edges.all() or abs(np.linalg.det(affine[:3, :3] / edges)) < NEARLY_FLAT:
-        raise ValueError(f"{path}: expected axes that span space, got a singular affine\n{affine}")
+        raise ValueError(f"{path}: expected axes that span space, got a singular affine "
+                         f"{in_a_line(affine)}")
     space = array.shape[-3:] if array.ndim > 3 else array.shape
     if 0 in array.shape or len(space) not in (2, 3):
         raise ValueError(f"{path}: expected a slice or a volume, got shape {array.shape}")
@@ -258,7 +265,7 @@ def volume_of_file(array: np.ndarray, affine: np.ndarray, *, path: Path, nan: fl
         wrong = values.size - int(finite.sum())
         if nan is None:
             raise ValueError(f"{path}: expected finite numbers, got {wrong} that are not, of {values.size}. "
-                             "Say what stands for them: nan=0")
+                             "In Python, read_volume(path, nan=0) reads each as 0")
         values = np.where(finite, values, values.dtype.type(nan))
     grid = Grid(space, affine)
     return Volume(values, grid, Stored(path, array.dtype, grid, slope, intercept, header))

@@ -10,10 +10,9 @@ import numpy as np
 from medlearn.base.validation import Number, check_number
 from medlearn.data import LabelRegion, Volume, read_volume
 from medlearn.evaluate.scores import Scores, score_volume
-from medlearn.evaluate.table import Evaluation, Row
+from medlearn.evaluate.table import NO_FILE, Evaluation, Row
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd")
-NO_FILE = "no such file"
 
 
 def evaluate_folders(predictions: str | Path, targets: str | Path, *, labels: Sequence[str],

@@ -19,6 +19,7 @@ from medlearn.evaluate.bootstrap import bootstrap_interval
 from medlearn.evaluate.scores import COUNTS, METRICS, Scores
 from medlearn.metrics import Summary, summarise
 
+NO_FILE = "no such file"
 SHOWN = ("Dice", "HD95_mm", "ASSD_mm", "NSD", "lesion_F1", "PQ")
 
 
@@ -111,7 +112,9 @@ class Evaluation:
                 if (found := self.summary(metric, label=label)).cases:
                     low, high = self.interval(metric, label=label)
                     yield f"{name:{width}}  {metric:9}  {found}, 95 % of means {low:.3f} to {high:.3f}"
-        for title, why in (("missing", self.missing), ("truth not used", self.unread)):
+        absent = {case: why for case, why in self.missing.items() if why == NO_FILE}
+        unusable = {case: why for case, why in self.missing.items() if why != NO_FILE}
+        for title, why in (("missing", absent), ("not usable", unusable), ("truth not used", self.unread)):
             yield f"{title}: {len(why)}"
             yield from (f"  {case}: {reason}" for case, reason in why.items())
         yield f"predictions of no case: {len(self.extra)}{': ' * bool(self.extra)}{', '.join(self.extra)}"

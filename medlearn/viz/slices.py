@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medlearn.base.grid import as_affine
+from medlearn.base.grid import as_affine, in_a_line
 from medlearn.base.validation import check_choice, check_number
 from medlearn.viz.arrays import Array, as_array, check_array
 from medlearn.viz.style import BLACK, CYCLE, colours_of
@@ -119,7 +119,7 @@ def slice_of(volume: Array, *, plane: str, at_mm: float, affine: Array) -> tuple
     at_mm = check_number("at_mm", at_mm)
     step_mm = affine[axis, axis]
     if not np.allclose(affine[:3, :3], np.diag(np.diag(affine[:3, :3]))) or step_mm == 0:
-        raise ValueError(f"affine: expected a grid along x, y and z, got\n{affine}")
+        raise ValueError(f"affine: expected a grid along x, y and z, got {in_a_line(affine)}")
     place = (at_mm - affine[axis, 3]) / step_mm
     if not -0.5 <= place < volume.shape[axis] - 0.5:
         ends = sorted((affine[axis, 3], affine[axis, 3] + step_mm * (volume.shape[axis] - 1)))

@@ -2,11 +2,14 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+from helpers.scans import scan
 from helpers.tiny_folder import LABELS
 
 from medlearn.cli import main
 from medlearn.cli.evaluating import evaluate
+from medlearn.data import write_volume
 
 
 @pytest.mark.parametrize("truths", ["labelsTr", ""])
@@ -27,6 +30,23 @@ def test_a_missing_prediction_is_named_and_has_an_exit_code(own, capsys):
     assert "missing: 4\n  p00_scan: no such file" in capsys.readouterr().out
     told = json.loads((data / "labelsTs" / "summary.json").read_text(), parse_constant=lambda name: 1 / 0)
     assert set(told["missing"]) == {f"p0{i}_scan" for i in range(4)}
+
+
+def test_an_answer_on_another_grid_is_not_called_missing(own, capsys):
+    data = own / "data"
+    write_volume(data / "labelsTs" / "p00_scan.nii.gz", scan(np.uint8))
+    assert main(["evaluate", str(data / "labelsTs"), str(data / "labelsTr")]) == 3
+    said = capsys.readouterr()
+    assert "missing: 3\n" in said.out and "not usable: 1\n  p00_scan: " in said.out and said.err == ""
+
+
+def test_beside_a_dataset_only_its_names_are_asked_for(own, capsys):
+    data = own / "data"
+    (data / "labelsTr" / "p00_scan.nii.gz").unlink()        # an image without a label, and a case less than is said
+    assert main(["evaluate", str(data / "labelsTs"), str(data / "labelsTs")]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["evaluate", str(data / "labelsTr"), str(data)]) == 0
+    assert [line[:19] for line in capsys.readouterr().err.splitlines()] == ["medlearn evaluate: "] * 2
 
 
 def test_names_options_and_a_penalty_are_handed_on(own, capsys):

@@ -42,6 +42,29 @@ def test_a_folder_is_read_to_its_end(own, capsys):
     assert "p05_scan: 30 x 32 x 23 voxels of" in out and "median spacing: " in out
 
 
+def test_channels_that_the_folder_does_not_name_are_refused_as_training_does(own, capsys):
+    write_volume(own / "data" / "imagesTr" / "p01_scan_0000.nii.gz", scans.scan(channels=2))
+    assert info(own / "data") == 3
+    out = capsys.readouterr().out
+    assert "5 read, 1 refused" in out and "p01_scan_0000.nii.gz: expected 1 channels, T1, got 2" in out
+
+
+def test_a_folder_without_names_says_how_many_channels_a_scan_has(tmp_path, capsys):
+    write_volume(tmp_path / "a.nii.gz", scans.scan(channels=2))
+    assert info(tmp_path) == 0
+    assert "a: 6 x 5 x 4 voxels of " in (out := capsys.readouterr().out) and "RAS, 2 channels" in out
+
+
+def test_a_doubt_is_one_line(tmp_path, capsys):
+    write_volume(tmp_path / "a.nii", scans.scan())
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[123] = 3                                            # the unit is the micrometre
+    (tmp_path / "a.nii").write_bytes(raw)
+    assert main(["info", str(tmp_path / "a.nii")]) == 0
+    said = f"medlearn info: {tmp_path / 'a.nii'}: its unit is not the millimetre; it is converted\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_folder_of_scans_alone_too(own, capsys):
     assert info(own / "data" / "imagesTs") == 0
     assert "orientations: RAS (1), LPS (1)" in capsys.readouterr().out

@@ -167,7 +167,9 @@ def test_a_run_that_cannot_be_read_says_which_file_and_why(tmp_path, name, text,
 
 
 def test_no_run_no_prediction(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected the folder of a training, with settings.toml"):
+    with pytest.raises(FileNotFoundError, match="the folder of a training, got a folder without settings.toml"):
         read_run(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no_run: expected the folder of a training, got no folder"):
+        read_run(tmp_path / "no_run")
     with pytest.raises(ValueError, match="data.folder: expected to be given"):
         train([])

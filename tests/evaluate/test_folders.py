@@ -69,7 +69,7 @@ def test_a_missing_prediction_is_named_and_counts_as_one_that_found_nothing(tmp_
     assert list(table.missing) == ["case_1", "case_2", "case_3"] and table.missing["case_3"] == "no such file"
     assert "case_2.nii.gz" in table.missing["case_2"] and "expected one grid" in table.missing["case_1"]
     assert table.values("Dice", label=1)[1:4].tolist() == [0, 0, 0] and len(table.values("Dice", label=1)) == 6
-    assert "missing: 3" in str(table) and "case_3: no such file" in str(table)
+    assert "missing: 1\n  case_3: no such file\nnot usable: 2\n  case_1: " in str(table)
     assert table.summary("Dice", label=1).cases == 6
 
 
