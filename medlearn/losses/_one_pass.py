@@ -163,14 +163,20 @@ def written_out_gradient(p, labels, a, b, c, d_p, ignore_index, squared, weight)
 def _written_out(logits, labels, ignore_index, where, squared, cross_entropy, weight):
     """The same in plain PyTorch, for regions, and for `torch.compile`, which fuses all of it into the sums."""
     logits = counted_logits(logits, labels, ignore_index, where)
-    p, hit = probabilities(logits, labels, ignore_index=ignore_index, where=where)
+    if are_regions(labels):
+        p, hit = probabilities(logits, labels, where=where)
+        surprise = surprises(logits, labels, valid=where, weight=weight) if cross_entropy else p.new_zeros(())
+    else:                                       # a second softmax, or a lookup, would not be fused
+        log_p = logits.log_softmax(1, dtype=accumulating(logits.dtype))
+        y, valid = counted_truth(labels, ignore_index)
+        p, hit = log_p.exp(), one_hot(y, logits.shape[1])
+        if valid is not None:
+            p, hit = torch.where(valid[:, None], p, 0), hit & valid[:, None]
+        weighted = log_p if weight is None else log_p * weight[:, None]
+        surprise = -torch.where(hit, weighted, 0) if cross_entropy else p.new_zeros(())
     tp = torch.where(hit, p, 0).sum(2)
     fp = p.square().sum(2) - tp if squared else torch.where(hit, 0, p).sum(2)
-    total = p.new_zeros(())
-    if cross_entropy:
-        y, valid = counted_truth(labels, ignore_index, where)
-        total = surprises(logits, y, valid=valid, weight=weight).sum()
-    return tp, fp, hit.sum(2) - tp, total
+    return tp, fp, hit.sum(2) - tp, surprise.sum()
 
 
 def _blocks(p: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+BEFORE_A_NUMBER = "+-−±~<>≤≥ "
+
 
 def table(rows: Iterable[Sequence[object]], *, columns: Sequence[str]) -> None:
     r"""Show results as a table; where nothing can show one, in lined-up columns of text.
 
-    The first column names the rows. Cells are shown as `str` gives them: say `f"{x:.2f}"` for the digits that count.
+    The first column names the rows; numbers stand to the right, words to the left. Cells are shown as `str` gives them: say `f"{x:.2f}"` for the digits that count.
 
     Shapes: `rows`: one sequence of cells each; `columns`: the heading of each cell.
     Units: belong into the headings. Empty case: without rows the headings alone.
@@ -40,16 +42,24 @@ class Table:
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         self.columns, self.rows = columns, rows
+        self.words = [i == 0 or bool(rows) and not any(_is_number(row[i]) for row in rows)
+                      for i in range(len(columns))]
 
     def __repr__(self) -> str:
         lines = [self.columns, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        return "\n".join("  ".join([cell.ljust(width) if i == 0 else cell.rjust(width)
-                                    for i, (cell, width) in enumerate(zip(line, widths, strict=True))]).rstrip()
+        return "\n".join("  ".join([cell.ljust(width) if words else cell.rjust(width)
+                                    for cell, width, words in zip(line, widths, self.words, strict=True)]).rstrip()
                          for line in lines)
 
     def _repr_html_(self) -> str:
         def line(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+            marks = [' class="words"' * words for words in self.words]
+            return "<tr>" + "".join(f"<{tag}{mark}>{escape(cell)}</{tag}>"
+                                    for cell, mark in zip(cells, marks, strict=True)) + "</tr>"
         return (f'<table class="dataframe"><thead>{line(self.columns, "th")}</thead>'
                 f'<tbody>{"".join(line(row, "td") for row in self.rows)}</tbody></table>')
+
+
+def _is_number(cell: str) -> bool:
+    return cell.lstrip(BEFORE_A_NUMBER)[:1].isdigit()
