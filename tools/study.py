@@ -43,26 +43,30 @@ SETTINGS: dict[str, dict[str, str]] = {
 VERSIONS = ("torch", "numpy", "scipy", "medlearn")
 # Runs before a chapter's own cells. Shifted seeds give other networks, other patients, other noise.
 FIRST_CELL = """\
-import os
-import numpy, torch, medlearn.data, medlearn.runtime, medlearn.viz
+def _perturb():                                             # a chapter's own names must not meet these
+    import os
+    import numpy, torch, medlearn.data, medlearn.runtime, medlearn.viz
 
-medlearn.viz.explore = lambda *args, **kwargs: None
-if os.environ.get("STUDY_FLOAT32"):
-    medlearn.runtime._has_bfloat16 = lambda device: False
-shift = int(os.environ.get("STUDY_SHIFT", "0"))
-if shift:
-    def _shifted(manual_seed):
+    medlearn.viz.explore = lambda *args, **kwargs: None
+    if os.environ.get("STUDY_FLOAT32"):
+        medlearn.runtime._has_bfloat16 = lambda device: False
+    shift = int(os.environ.get("STUDY_SHIFT", "0"))
+    if not shift:
+        return
+    def shifted(manual_seed):
         return lambda seed: manual_seed(int(seed) + shift)
-    class _Generator(torch.Generator):
+    class Generator(torch.Generator):
         def manual_seed(self, seed):
             return super().manual_seed(int(seed) + shift)
-    def _default_rng(seed=None, _make=numpy.random.default_rng):
-        return _make(int(seed) + shift if isinstance(seed, (int, numpy.integer)) else seed)
-    def _others(cohort, *, seed=0, _make=medlearn.data.BrainCohort.__init__, **settings):
-        _make(cohort, seed=seed + shift, **settings)
-    torch.manual_seed, torch.Generator = _shifted(torch.manual_seed), _Generator
-    numpy.random.default_rng = _default_rng
-    medlearn.data.BrainCohort.__init__ = _others
+    def default_rng(seed=None, make=numpy.random.default_rng):
+        return make(int(seed) + shift if isinstance(seed, (int, numpy.integer)) else seed)
+    def others(cohort, *, seed=0, make=medlearn.data.BrainCohort.__init__, **settings):
+        make(cohort, seed=seed + shift, **settings)
+    torch.manual_seed, torch.Generator = shifted(torch.manual_seed), Generator
+    numpy.random.default_rng = default_rng
+    medlearn.data.BrainCohort.__init__ = others
+
+_perturb()
 """
 LOCK = threading.Lock()
 
