@@ -84,6 +84,12 @@ def cut_formulas(page: Page) -> list[str]:
     ).map(e => e.textContent.slice(0, 80))""")
 
 
+def cut_code(page: Page) -> list[str]:
+    """Code that is wider than the column, so that the ends of its lines are hidden."""
+    return page.run("""Array.from(document.querySelectorAll('.highlight pre')).filter(
+        e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 2).map(e => e.textContent.slice(0, 80))""")
+
+
 def white_cards(page: Page) -> list[str]:
     """Figures that a dark page shows on white."""
     pictures = page.run("""Array.from(document.querySelectorAll('figure.drawn > * img, figure.drawn > img')).filter(

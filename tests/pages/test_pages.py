@@ -159,8 +159,13 @@ def test_formulas_are_set_and_stop_no_tab_key(page):
 
 
 @vendored
-def test_a_desk_is_wide_enough_for_every_formula(page):
-    assert ask.cut_formulas(page) == []
+def test_a_desk_is_wide_enough_for_every_formula_and_line_of_code(page):
+    assert ask.cut_formulas(page) == ask.cut_code(page) == []
+
+
+def test_words_of_a_table_stand_to_the_left_and_numbers_to_the_right(page):
+    assert page.run("""Array.from(document.querySelectorAll('table.dataframe td')).filter(e =>
+        getComputedStyle(e).textAlign !== (e.classList.contains('words') ? 'left' : 'right')).length""") == 0
 
 
 def test_explorers_are_light(name):

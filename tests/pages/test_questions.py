@@ -56,7 +56,7 @@ def test_the_good_page_has_no_fault(look, explorer):
     page, home, site = look(explorer)
     assert ask.leaving(page, home) == ask.nameless(page) == ask.headings(page) == ask.overhang(page) == []
     assert ask.dead_links(page, home, site) == ask.unset_formulas(page) == ask.lame_explorers(page) == page.complaints == []
-    assert ask.cut_formulas(page) == ask.formulas_on_the_way(page) == ask.white_cards(page) == ask.stretched(page) == ask.see_through(page) == []
+    assert ask.cut_formulas(page) == ask.cut_code(page) == ask.formulas_on_the_way(page) == ask.white_cards(page) == ask.stretched(page) == ask.see_through(page) == []
     assert ask.heavy_explorers(site / "page.html", MAX_BYTES) == []
     assert not [fault for fault in ask.barriers(page) if "explorer" not in fault]
     assert 500 < ask.weight(page) < 10_000
@@ -78,6 +78,7 @@ def test_the_good_page_has_no_fault(look, explorer):
     ("<span class='math'><mjx-container><mjx-merror>bad</mjx-merror></mjx-container></span>", ask.unset_formulas, "bad"),
     ("<span class='math'><mjx-container tabindex='0'>stop</mjx-container></span>", ask.formulas_on_the_way, "stop"),
     ("<div class='math' style='overflow-x:auto'><div style='width:500px'>a long one</div></div>", ask.cut_formulas, "long"),
+    ("<div class='highlight'><pre style='overflow-x:auto'>a long line of code" + 90 * " x" + "</pre></div>", ask.cut_code, "a long line"),
     (f"<figure class='drawn'><div><img alt='x' src='{DOT}#white'></div></figure>", ask.white_cards, "#white"),
     (f"<div class='medlearn-frame'><img alt='a frame' src='{DOT}'></div>", ask.white_cards, "a frame"),
     (f"<div class='medlearn-frame'><img alt='a ghost' style='mix-blend-mode:multiply' src='{DOT}'></div>", ask.see_through, "a ghost"),
