@@ -27,6 +27,18 @@ def public_of(module: ModuleType) -> list[str]:
             if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__]
 
 
+def says_nothing(app: Sphinx, what, name, obj, skip, options) -> bool | None:
+    """Leaves out the fields of a named tuple, which its class has named, and whose own words are Python's."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
+def named_default(app: Sphinx, what, name, obj, options, signature: str, returns: str) -> tuple[str, str] | None:
+    """A default that is a function, by its name: its `<function ...>` is no Python, and would leave all types raw."""
+    if not signature or "<function " not in signature:
+        return None
+    return re.sub(r"<function (?:\w+\.)*(\w+)[^>]*>", r"\1", signature), returns
+
+
 def as_rst(app: Sphinx, what, name, obj, options, lines: list[str]) -> None:
     """Docstrings are written for `help()`: their code, formulas, fields, names and chapters become reST's."""
     if what == "module":                        # the page says it better

@@ -22,7 +22,7 @@ from chapters import orphans, repository  # noqa: E402
 from claim_boxes import (  # noqa: E402
     Claims, ClaimsList, box_claims, forget_claims, merge_claims, write_claims)
 from dark import AddDarkTwins  # noqa: E402
-from docstrings import as_rst  # noqa: E402
+from docstrings import as_rst, named_default, says_nothing  # noqa: E402
 from execute import cache_path  # noqa: E402
 from figures import Live, NumberFigures, frame_once, notebooks  # noqa: E402
 from folds import Fold, FoldAsides, depart_fold, fold_cells, visit_fold  # noqa: E402
@@ -134,6 +134,8 @@ def setup(app: Sphinx) -> dict:
         "env-merge-info": [merge_claims],
         "doctree-resolved": [write_claims, fill],
         "autodoc-process-docstring": [as_rst],
+        "autodoc-process-signature": [named_default],
+        "autodoc-skip-member": [says_nothing],
         "html-collect-pages": [more_pages],
         "build-finished": [write_files],
     }.items():

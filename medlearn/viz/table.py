@@ -10,7 +10,8 @@ BEFORE_A_NUMBER = "+-−±~<>≤≥ "
 def table(rows: Iterable[Sequence[object]], *, columns: Sequence[str]) -> None:
     r"""Show results as a table; where nothing can show one, in lined-up columns of text.
 
-    The first column names the rows; numbers stand to the right, words to the left. Cells are shown as `str` gives them: say `f"{x:.2f}"` for the digits that count.
+    The first column names the rows; numbers stand to the right, words to the left. Cells are shown as `str` gives them:
+    say `f"{x:.2f}"` for the digits that count.
 
     Shapes: `rows`: one sequence of cells each; `columns`: the heading of each cell.
     Units: belong into the headings. Empty case: without rows the headings alone.

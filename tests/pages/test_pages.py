@@ -163,6 +163,11 @@ def test_a_desk_is_wide_enough_for_every_formula_and_line_of_code(page):
     assert ask.cut_formulas(page) == ask.cut_code(page) == []
 
 
+def test_the_reference_repeats_no_words_of_torch_or_python(page):
+    assert page.run("""['Should be overridden by all subclasses', 'Alias for field number'].filter(
+        words => document.body.textContent.includes(words))""") == []
+
+
 def test_words_of_a_table_stand_to_the_left_and_numbers_to_the_right(page):
     assert page.run("""Array.from(document.querySelectorAll('table.dataframe td')).filter(e =>
         getComputedStyle(e).textAlign !== (e.classList.contains('words') ? 'left' : 'right')).length""") == 0
