@@ -102,7 +102,8 @@ def as_affine(affine: np.ndarray | Tensor | Sequence) -> np.ndarray:
     matrix = matrix.astype(np.float64)
     finite = np.isfinite(matrix).all()
     if not finite or not np.array_equal(matrix[3], [0, 0, 0, 1]) or not np.linalg.det(matrix[:3, :3]):
-        raise ValueError(f"affine: expected finite values, an inverse and a last row of 0, 0, 0, 1, got {in_a_line(matrix)}")
+        raise ValueError(f"affine: expected finite values, an inverse and a last row of 0, 0, 0, 1, got "
+                         f"{in_a_line(matrix)}")
     return matrix
 
 

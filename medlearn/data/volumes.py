@@ -250,8 +250,7 @@ def volume_of_file(array: np.ndarray, affine: np.ndarray, *, path: Path, nan: fl
         raise ValueError(f"{path}: expected an affine of finite numbers, got {in_a_line(affine)}")
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     if not edges.all() or abs(np.linalg.det(affine[:3, :3] / edges)) < NEARLY_FLAT:
-        raise ValueError(f"{path}: expected axes that span space, got a singular affine "
-                         f"{in_a_line(affine)}")
+        raise ValueError(f"{path}: expected axes that span space, got a singular affine {in_a_line(affine)}")
     space = array.shape[-3:] if array.ndim > 3 else array.shape
     if 0 in array.shape or len(space) not in (2, 3):
         raise ValueError(f"{path}: expected a slice or a volume, got shape {array.shape}")
