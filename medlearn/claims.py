@@ -99,7 +99,7 @@ def claim(id: str, holds: object, *, effect: object = None, control: Mapping[str
 
 
 def record(name: str, value: object) -> None:
-    r"""Keep a number of this run for the chapter's study, from which the page quotes it: {study}`name`.
+    r"""Keep a number of this run for the chapter's study, from which the page quotes it.
 
     `name`: the chapter's prefix and what it is, `imbalance.recall-ce`. `value`: one finite number. Prints nothing, and
     keeps nothing outside a study. Errors: ValueError for a name without a dot or a number that is not finite; TypeError

@@ -111,7 +111,8 @@ class Evaluation:
             for metric in SHOWN:
                 if (found := self.summary(metric, label=label)).cases:
                     low, high = self.interval(metric, label=label)
-                    yield f"{name:{width}}  {metric:9}  {found}, 95 % of means {low:.3f} to {high:.3f}"
+                    sure = f", 95 % of means {low:.3f} to {high:.3f}" * math.isfinite(low)
+                    yield f"{name:{width}}  {metric:9}  {found}{sure}"
         absent = {case: why for case, why in self.missing.items() if why == NO_FILE}
         unusable = {case: why for case, why in self.missing.items() if why != NO_FILE}
         for title, why in (("missing", absent), ("not usable", unusable), ("truth not used", self.unread)):

@@ -37,11 +37,14 @@ class Summary:
         return math.inf if self.infinite else self.finite_mean
 
     def __repr__(self) -> str:
-        spread = f"{self.finite_mean:.3f} ± {self.finite_std:.3f}"
         counted = f"{self.cases} case{'s' * (self.cases != 1)}"
         left_out = f" ({self.undefined} undefined, left out)" * (self.undefined > 0)
+        finite = self.cases - self.infinite
+        if not finite:
+            return (f"infinite in each of {counted}" if self.infinite else "no case") + left_out
+        spread = f"{self.finite_mean:.3f}" + f" ± {self.finite_std:.3f}" * (finite > 1)
         if self.infinite:
-            return f"{spread} over {self.cases - self.infinite} of {counted}, {self.infinite} infinite{left_out}"
+            return f"{spread} over {finite} of {counted}, {self.infinite} infinite{left_out}"
         return f"{spread} over {counted}{left_out}"
 
 

@@ -27,7 +27,15 @@ def test_a_summary_of_nothing_is_no_number():
         found = summarise(values)
         assert found.cases == cases and math.isnan(found.finite_mean) and math.isnan(found.finite_std)
     assert summarise(torch.tensor([math.inf])).mean == math.inf
-    assert repr(summarise(torch.tensor([0.5]))) == "0.500 ± nan over 1 case"
+
+
+@pytest.mark.parametrize("values, told", [
+    ([0.5], "0.500 over 1 case"), ([2.0, math.inf], "2.000 over 1 of 2 cases, 1 infinite"),
+    ([math.inf], "infinite in each of 1 case"),
+    ([math.inf, math.inf, math.nan], "infinite in each of 2 cases (1 undefined, left out)"),
+    ([], "no case"), ([math.nan], "no case (1 undefined, left out)")])
+def test_a_summary_says_nan_of_nothing(values, told):
+    assert repr(summarise(torch.tensor(values))) == told
 
 
 def test_a_summary_refuses_what_is_no_metric(refused):
