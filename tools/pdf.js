@@ -35,7 +35,7 @@ async (pages) => {
     });
   }
 
-  const whole = node("main"), end = node("article", "", { className: "bd-article" });
+  const whole = node("main", "", { className: "bd-content" }), end = node("article", "", { className: "bd-article" });
   end.append(node("h1", "Solutions"));
   end.style.breakBefore = "page";
   for (const page of pages) {

@@ -11,6 +11,7 @@ from browser import chromium, serving
 from chapters import ROOT, documents
 
 PATIENCE_MS = 600_000
+SCALE = 0.78        # a page on paper is read from nearer than a screen
 MARGINS = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 FOOTER = '<div style="font: 8px sans-serif; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
 
@@ -22,8 +23,8 @@ def pdf(site: Path, pages: list[str], into: Path) -> list[str]:
         page.set_default_timeout(PATIENCE_MS)
         page.goto(f"{address}{pages[0]}.html")
         dead = page.evaluate(Path(__file__).with_suffix(".js").read_text(encoding="utf-8"), pages)
-        page.pdf(path=into, format="A4", margin=MARGINS, display_header_footer=True, header_template="<span></span>",
-                 footer_template=FOOTER, outline=True, tagged=True)
+        page.pdf(path=into, format="A4", scale=SCALE, margin=MARGINS, print_background=True, outline=True, tagged=True,
+                 display_header_footer=True, header_template="<span></span>", footer_template=FOOTER)
     return sorted(set(dead))
 
 

@@ -22,6 +22,7 @@ from medlearn.nets.blocks import (
     check_probability,
     check_widths,
     conv_side_by_side,
+    cut,
     double,
     halve,
 )
@@ -93,6 +94,13 @@ def test_halving_is_the_largest_of_every_two(shape, seed):
     assert torch.equal(halve(x), padded)
     back = double(halve(x), like=x)
     assert back.shape == x.shape and (back >= x).all()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_doubling_copies_nothing_where_there_is_nothing_to_cut(dim):
+    x = torch.randn(1, 2, *SHAPES[dim])
+    assert cut(x, like=x) is x
+    assert cut(x, like=x[..., 1:]).shape == (*x.shape[:-1], x.shape[-1] - 1)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
