@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test fresh notebooks questions nbgrader study lab serve pdf slides gpu bench lint colab dist clean vendor pages
+.PHONY: help book test fresh notebooks questions nbgrader study live lab serve pdf slides gpu bench lint colab dist clean vendor pages
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do \
@@ -36,6 +36,10 @@ nbgrader: notebooks ## the exercises as assignments for nbgrader, into _build/nb
 
 study: $(INSTALLED) ## put the claims on trial under other seeds and machines (ONLY="03 05" for some chapters)
 	@$(BIN)/python tools/study.py $(ONLY)
+
+live: $(INSTALLED) ## train the networks that answer in the pages anew, and draw the scans that they show
+	@$(BIN)/python tools/live_network.py
+	@$(BIN)/python tools/live_data.py
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=book

@@ -1,6 +1,9 @@
 """The public door: the answer first, the truth second, and names from the third argument on."""
+import importlib
 import inspect
+import pkgutil
 from dataclasses import is_dataclass
+from types import ModuleType
 
 import pytest
 from helpers.public_names import public
@@ -37,3 +40,11 @@ def test_names_are_said_from_the_third_argument_on(name, door):
 @pytest.mark.parametrize("name", sorted(PAIRS))
 def test_the_answer_comes_first_and_the_truth_second(name):
     assert list(inspect.signature(getattr(medlearn.metrics, name)).parameters)[:2] == ["prediction", "target"]
+
+
+def test_no_module_is_hidden_by_a_function_of_its_own_name():
+    for room in pkgutil.iter_modules(medlearn.__path__, "medlearn."):
+        if room.ispkg and room.name != "medlearn.cli":          # a command is a function, and nothing else
+            house = importlib.import_module(room.name)
+            for file in pkgutil.iter_modules(house.__path__):
+                assert isinstance(getattr(house, file.name, house), ModuleType), f"{room.name}.{file.name}"

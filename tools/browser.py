@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+         "/Applications/Chromium.app/Contents/MacOS/Chromium",      # on macOS and Windows no path leads to it
+         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+         r"C:\Program Files\Google\Chrome\Application\chrome.exe")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 MISSING = "no Chromium here (Debian, Ubuntu: sudo apt install chromium   macOS: brew install --cask chromium)"
 

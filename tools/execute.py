@@ -35,9 +35,12 @@ VERSIONS = ("torch", "numpy", "scipy", "matplotlib", "nibabel", "connected-compo
 IN_KERNEL = Path(__file__).parent / "kernel"  # what a chapter's kernel can import besides, for its page
 RAISES = "raises-exception"  # the tag of a cell whose error does not end the run
 UNHELD = re.compile(r"^Claim .* DOES NOT HOLD HERE: .*$", re.MULTILINE)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # chapters run side by side: one core each
-os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, whatever else is installed
-os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger would warn
+UNLESS_SAID = {
+    "OMP_NUM_THREADS": "1",                     # chapters run side by side: one core each
+    "JUPYTER_PREFER_ENV_PATH": "1",             # this environment's kernel, whatever else is installed
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",      # the kernel's debugger would warn
+    "TQDM_DISABLE": "1",                        # a page has no use for the last state of a progress bar
+}
 
 
 @dataclass(frozen=True)
@@ -209,8 +212,14 @@ def execute(root: Path = ROOT) -> list[Run]:
     return done
 
 
+def prepare() -> None:
+    """What kernels and the search for them find in the environment, where nobody has said otherwise."""
+    for name, value in UNLESS_SAID.items():
+        os.environ.setdefault(name, value)
+
+
 def main(root: Path = ROOT) -> int:
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a page has no use for the last state of a progress bar
+    prepare()
     failures = [r.failure for r in execute(root) if r.failure]
     for failure in failures:
         print(f"\n{failure}", file=sys.stderr)

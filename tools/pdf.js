@@ -10,7 +10,10 @@ async (pages) => {
     const other = new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
     const made = other.querySelector("article.bd-article");
     const here = (link) => new URL(link, address).href;
-    made.querySelectorAll("script, .headerlink, .ml-live, noscript, img.only-dark").forEach((e) => e.remove());
+    made.querySelectorAll(".ml-live").forEach((e) => {
+      e.replaceWith(node("p", "This figure computes in the browser, on the page of the book."));
+    });
+    made.querySelectorAll("script, .headerlink, noscript, img.only-dark").forEach((e) => e.remove());
     made.querySelectorAll("img").forEach((e) => { e.loading = "eager"; e.src = here(e.getAttribute("src")); });
     made.querySelectorAll("a[href]").forEach((e) => {
       const to = new URL(e.getAttribute("href"), address), name = to.href.slice(root.href.length).replace(/\.html.*$/, "");

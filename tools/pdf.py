@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from browser import chromium, serving
-from chapters import ROOT, documents
+from chapters import ROOT, documents, is_solution
 
 PATIENCE_MS = 600_000
 SCALE = 0.78        # a page on paper is read from nearer than a screen
@@ -28,13 +28,18 @@ def pdf(site: Path, pages: list[str], into: Path) -> list[str]:
     return sorted(set(dead))
 
 
+def in_print(root: Path = ROOT) -> list[str]:
+    """The pages in the order of the paper: those that solve a problem come last."""
+    return sorted(documents(root), key=lambda name: is_solution(Path(name)))
+
+
 def main(root: Path = ROOT) -> int:
     site, into = root / "_build/html", root / "_build/book.pdf"
     if not (site / ".built-from").exists():
         print("The pages are not built: say `make book`", file=sys.stderr)
         return 1
     try:
-        dead = pdf(site, documents(root), into)
+        dead = pdf(site, in_print(root), into)
     except RuntimeError as missing:
         print(missing, file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -95,6 +96,15 @@ class Study:
                               {name: _spreads([one["control"][name] for one in shown if name in one["control"]])
                                for name in dict.fromkeys(name for one in shown for name in one["control"])})
         return found
+
+    def trained_longer(self, claim: str) -> Trial | None:
+        """A claim after longer training; None where there was none, or it changed no number beyond rounding."""
+        usual, longer = (part.trials().get(claim) for part in (self.usual, self.longer))
+        if not usual or not longer:
+            return None
+        known = [x for spread in usual.effect.values() for x in spread.values]
+        found = [x for spread in longer.effect.values() for x in spread.values]
+        return None if all(any(math.isclose(x, y, rel_tol=2e-3) for y in known) for x in found) else longer
 
     def quantities(self) -> dict[str, Spread]:
         """Everything that a page may quote: `name` of a record, `claim`, `claim:part`, `claim|control:part`."""

@@ -27,7 +27,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from chapters import ROOT, chapters, read
-from execute import cores, describe
+from execute import cores, describe, prepare
 from studies import LONGER, RATIO, Study, Trial, code_digest, path_of, read_study
 
 CELL_TIMEOUT_S = 3600
@@ -157,6 +157,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
                         help="these settings alone")
     parser.add_argument("--longer", action="store_true", help="the longer budgets of training, too")
     asked = parser.parse_args(arguments)
+    prepare()
     settings = asked.only or [*SETTINGS, *(LONGER if asked.longer else ())]
     chosen = [c for c in chapters(root) if not asked.chapter or c.stem.startswith(tuple(asked.chapter))]
     todo = [(chapter, setting) for setting in settings

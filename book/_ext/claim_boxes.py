@@ -79,7 +79,7 @@ def box(line: re.Match, source: str, record: tuple[Trial, Study] | None) -> str:
     if not holds:
         parts.append(f"<pre>{escape(evidence)}</pre>")
     parts.append(f'<details><summary>What was checked ({escape(standing(claim, record))})</summary>'
-                 f'<pre>{escape(call_in(source, claim))}</pre>{numbers(record)}</details></div>')
+                 f'<pre>{escape(call_in(source, claim))}</pre>{numbers(claim, record)}</details></div>')
     return "\n".join(parts)
 
 
@@ -91,28 +91,34 @@ def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
     trial, study = record
     failed = ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
     control = failed if trial.control else ""
-    longer = study.longer.trials().get(claim)
+    longer = study.trained_longer(claim)
     also = "" if longer is None else ", with longer training as well" if longer.stands else ", not with longer training"
     return f"{kind}: held in {trial.held} of {trial.runs} runs{control}{also}"
 
 
-def numbers(record: tuple[Trial, Study] | None) -> str:
+def numbers(claim: str, record: tuple[Trial, Study] | None) -> str:
     """The effect and the controls over the runs, as a table with a strip of dots each."""
     if record is None or not record[0].effect:
         return ""
     trial, study = record[0], record[1].usual
     rows = []
-    for part, effect in trial.effect.items():
-        nulls = {name: parts[part] for name, parts in trial.control.items() if part in parts}
-        every = [effect, *nulls.values()]
-        reach = max(abs(x) for spread in every for x in spread.values) or 1.0
-        for label, spread, kind in [(part or "effect", effect, "effect"),
-                                    *((f"control: {n}", s, "null") for n, s in nulls.items())]:
+    for part in trial.effect:
+        measured = [*parts_of(trial, part), *parts_of(record[1].trained_longer(claim), part, ", trained longer")]
+        reach = max(abs(x) for _, spread, _ in measured for x in spread.values) or 1.0
+        for label, spread, kind in sorted(measured, key=lambda row: row[2]):     # effects first, then nulls
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
             "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
             f'{html.escape("; ".join(study.settings))}. Machines: {html.escape("; ".join(study.machines))}.</p>')
+
+
+def parts_of(trial: Trial | None, part: str, how: str = "") -> list[tuple[str, Spread, str]]:
+    """What was measured of one part of a claim, and what its controls gave: label, numbers, effect or null."""
+    if trial is None or part not in trial.effect:
+        return []
+    return [((part or "effect") + how, trial.effect[part], "effect"),
+            *((f"control: {name}{how}", parts[part], "null") for name, parts in trial.control.items() if part in parts)]
 
 
 def strip(spread: Spread, reach: float, kind: str) -> str:
@@ -176,7 +182,7 @@ def claims_of(app: Sphinx, here: str, page: str, sentences: dict[str, str], foun
 
     def item(claim: str, sentence: str) -> nodes.list_item:
         folded = f'<details class="claim-row"><summary>{html.escape(standing(claim, found.get(claim)))}</summary>' \
-                 f"{numbers(found.get(claim))}</details>"
+                 f"{numbers(claim, found.get(claim))}</details>"
         return nodes.list_item("", nodes.paragraph("", "", link(claim, anchor(claim)), nodes.Text("  " + sentence)),
                                nodes.raw("", folded, format="html"))
 

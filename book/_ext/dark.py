@@ -14,6 +14,8 @@ from PIL import Image
 from scipy import ndimage
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from phone import readable
+
 DPI = 110                 # of the style's figures on a page
 WHITE = 250               # from here on a pixel is paper
 PANEL = 0.01              # of the figure's area, at least, and
@@ -67,9 +69,11 @@ def of_picture(light: Path) -> tuple[Path, tuple[int, int]]:
 
 
 def of_drawing(light: Path) -> tuple[Path, tuple[int, int]]:
-    """The same of a drawing, whose size is given in points, 72 to an inch."""
-    text, dark = light.read_text(encoding="utf-8"), light.with_name(f"{light.stem}-dark.svg")
-    if not dark.exists():
+    """The same of a drawing, whose size is given in points, 72 to an inch; its labels become readable on a phone."""
+    drawn, dark = light.read_text(encoding="utf-8"), light.with_name(f"{light.stem}-dark.svg")
+    text = readable(drawn)
+    if text != drawn or not dark.exists():
+        light.write_text(text, encoding="utf-8")
         dark.write_text(recolour(text), encoding="utf-8")
     width, height = (round(float(size) * DPI / 72) for size in SIZE.search(text).groups())
     return dark, (width, height)

@@ -42,7 +42,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 def read_json(path: Path) -> dict:
     """The object in a JSON file. Errors: OSError for one that cannot be opened, and ValueError, which begins with the
-    file, for what is no JSON or no object."""
+    file, for anything but JSON, and for JSON that is not an object."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

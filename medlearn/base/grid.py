@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from medlearn.base.validation import check_whole, kind_of
+from medlearn.base.validation import as_tensor, check_whole, kind_of
 
 SHEAR = 1e-3                    # cosine between two axes up to which they count as perpendicular: rounding in headers
 _DIRECTIONS = (("L", "R"), ("P", "A"), ("I", "S"))
@@ -96,7 +96,7 @@ class Grid:
 
 def as_affine(affine: np.ndarray | Tensor | Sequence) -> np.ndarray:
     r"""A `(4, 4)` matrix in float64: indices to mm. Errors: ValueError for what is not finite or has no inverse."""
-    matrix = affine.detach().cpu().numpy() if isinstance(affine, Tensor) else np.asarray(affine)
+    matrix = _as_array("affine", affine)
     if matrix.shape != (4, 4) or matrix.dtype.kind not in "iuf":
         raise ValueError(f"affine: expected a real 4 x 4 matrix, got shape {matrix.shape} {matrix.dtype}")
     matrix = matrix.astype(np.float64)
@@ -115,7 +115,7 @@ def as_spacing(spacing_mm: Spacing | Grid, axes: int | Sequence[int]) -> np.ndar
         spacing_mm = _perpendicular(spacing_mm.affine)[:spacing_mm.dim if spacing_mm.dim in allowed else 3]
     if isinstance(spacing_mm, str) or not hasattr(spacing_mm, "__len__"):
         raise TypeError(f"spacing_mm: expected {wanted} numbers in mm, or a Grid, got {kind_of(spacing_mm)}")
-    spacing = spacing_mm.detach().cpu().numpy() if isinstance(spacing_mm, Tensor) else np.asarray(spacing_mm)
+    spacing = _as_array("spacing_mm", spacing_mm)
     if spacing.ndim != 1 or len(spacing) not in allowed or spacing.dtype.kind not in "iuf":
         raise ValueError(f"spacing_mm: expected {wanted} numbers, one for each axis, or a Grid, got {spacing_mm!r}")
     if not (np.isfinite(spacing) & (spacing > 0)).all():
@@ -133,6 +133,10 @@ def spacing_from_affine(affine: np.ndarray | Tensor) -> tuple[float, float, floa
     (2.0, 2.0, 5.0)
     """
     return _perpendicular(as_affine(affine))
+
+
+def _as_array(name: str, value: np.ndarray | Tensor | Sequence) -> np.ndarray:
+    return as_tensor(name, value).detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _perpendicular(affine: np.ndarray) -> tuple[float, float, float]:

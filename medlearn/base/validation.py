@@ -24,15 +24,23 @@ _DTYPES = {"float": "a float tensor", "int64": "an int64 tensor", "integer": "an
 
 def kind_of(value: Any) -> str:
     """What came, for a refusal: `torch.float32 of shape (2, 3)`, or the type's name."""
+    if is_unusual(value):                                           # a nested one has no shape to tell
+        return "a nested tensor" if value.is_nested else f"a tensor of layout {value.layout} and {value.dtype}"
     return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def is_unusual(value: object) -> bool:
+    """Whether it is a nested, quantised or sparse tensor: most of torch cannot compute with one, or asks its shape."""
+    return isinstance(value, Tensor) and (value.is_nested or value.is_quantized or value.layout != torch.strided)
 
 
 def as_tensor(name: str, array: np.ndarray | Tensor) -> Tensor:
     """An array of a file as a tensor: whole numbers as int64, others as float32; a tensor as it is."""
-    if isinstance(array, Tensor):
+    if isinstance(array, Tensor) and not is_unusual(array):
         return array
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected an array of numbers, got {getattr(array, 'dtype', kind_of(array))}")
+        kind = array.dtype if isinstance(array, np.ndarray) else kind_of(array)
+        raise TypeError(f"{name}: expected an array of numbers, got {kind}")
     wide = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float32}[array.dtype.kind]
     return torch.from_numpy(np.array(array, dtype=wide, order="C"))     # files may be read-only, or big-endian
 
@@ -44,8 +52,8 @@ def check_tensor(name: str, value: object, *, dtype: str, shape: str = "", space
     each axis and `*S` for axes of space, of which there are as many as `space` says; without one, any shape will do.
     """
     wanted = " ".join(filter(None, [_DTYPES[dtype], shape]))
-    if not isinstance(value, Tensor) or _is_unusual(value) or not _is(value.dtype, dtype):
-        raise TypeError(f"{name}: expected {wanted}, got {_kind(value)}")
+    if not isinstance(value, Tensor) or is_unusual(value) or not _is(value.dtype, dtype):
+        raise TypeError(f"{name}: expected {wanted}, got {kind_of(value)}")
     if shape and value.ndim not in _lengths(shape, space):
         axes = f" with {_either(space)} axes of space" if "*S" in shape else ""
         raise ValueError(f"{name}: expected {shape}{axes}, got shape {tuple(value.shape)}")
@@ -144,20 +152,10 @@ def _is(dtype: torch.dtype, kind: str) -> bool:
         "int64": (torch.int64,), "bool": (torch.bool,), "integer": INTEGERS}[kind]
 
 
-def _is_unusual(value: Tensor) -> bool:
-    return value.is_nested or value.is_quantized or value.layout != torch.strided
-
-
 def _lengths(shape: str, space: Sequence[int]) -> list[int]:
     axes = [axis for axis in shape.strip("()").replace(" ", "").split(",") if axis]
     plain = sum(not axis.startswith("*") for axis in axes)
     return [plain + n for n in space] if len(axes) > plain else [plain]
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor) and _is_unusual(value):
-        return "a nested tensor" if value.is_nested else f"a tensor of layout {value.layout} and {value.dtype}"
-    return kind_of(value)
 
 
 def _either(options: Sequence[Any]) -> str:

@@ -21,7 +21,7 @@ def bootstrap_interval(values: Float[Tensor, "n"], patients: Sequence[str], *, g
     infinity is infinite. `draws` times as many patients as there are are drawn by the `generator`, and the interval
     holds the share `level` of their means. No value that counts: NaN. One patient: the mean itself, twice, which says
     that nothing is known.
-    Errors: TypeError for what is no float tensor or generator; ValueError for another number of patients, minus
+    Errors: TypeError for anything but a float tensor and a generator; ValueError for another number of patients, minus
     infinity, less than a draw, a level that is not between 0 and 1.
     Source: Efron 1979, doi:10.1214/aos/1176344552; Davison and Hinkley 1997, sec. 3.8. Chapter 17.
 

@@ -57,8 +57,8 @@ def read_patients(path: str | Path) -> dict[str, dict[str, str]]:
     r"""What is known of each patient: a CSV file at `path` with a line of titles, whose first column is the patient.
 
     Blanks around a field do not count. Empty fields are as they are. A file with titles alone gives no patient.
-    Errors: FileNotFoundError; ValueError for what is no CSV file in UTF-8, no second column, a title twice, a line of
-    another length, a patient twice.
+    Errors: FileNotFoundError; ValueError for anything but a CSV file in UTF-8, no second column, a title
+    twice, a line of another length, a patient twice.
     Chapter 17.
 
     >>> from tempfile import TemporaryDirectory

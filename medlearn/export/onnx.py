@@ -23,9 +23,9 @@ def write_onnx(net: nn.Module, path: str | Path, *, image: Float[Tensor, "b c *s
     Shapes: `image (B, C, *S)` is an example, whose values do not matter. `dynamic`: the file takes any batch and any
     size that the network does, for which B may be 1; without, the example's shape alone. Units: as the network's.
     An example without a voxel is refused.
-    Errors: TypeError for what is no network, image or single tensor of logits; ValueError for another ending, and for a
-    network whose graph depends on the image's values or, if `dynamic`, on its size; ImportError without the extra
-    `onnx`. It needs torch 2.6. Source: the ONNX operators, onnx.ai.
+    Errors: TypeError for anything but a network, an image and a single tensor of logits; ValueError for another
+    ending, and for a network whose graph depends on the image's values or, if `dynamic`, on its size; ImportError
+    without the extra `onnx`. It needs torch 2.6. Source: the ONNX operators, onnx.ai.
 
     >>> from tempfile import TemporaryDirectory
     >>> net, image = nn.Conv2d(1, 2, 3, padding=1), torch.rand(1, 1, 8, 8)

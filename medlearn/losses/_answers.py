@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import check_same, check_tensor, kind_of
+from medlearn.base.validation import check_same, check_tensor, is_unusual, kind_of
 
 Truth: TypeAlias = Int64[Tensor, "b *s"] | Bool[Tensor, "b k *s"]
 
@@ -27,7 +27,7 @@ def check_truth(logits: Tensor, labels: Tensor, *, ignore_index: int | None = No
     regions, shape = are_regions(labels), tuple(logits.shape)
     wanted = ("an int64 tensor {} of classes (one softmax), or a bool tensor {} of regions (a sigmoid each), got "
               + kind_of(labels))
-    if not regions and (not isinstance(labels, Tensor) or labels.dtype != torch.int64):
+    if not isinstance(labels, Tensor) or is_unusual(labels) or labels.dtype not in (torch.int64, torch.bool):
         raise TypeError(f"labels: expected {wanted.format('(B, *S)', '(B, K, *S)')}")
     if tuple(labels.shape) != (shape if regions else (shape[0], *shape[2:])):
         raise ValueError(f"labels: expected {wanted.format((shape[0], *shape[2:]), shape)}")

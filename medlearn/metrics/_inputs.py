@@ -7,7 +7,7 @@ from jaxtyping import Bool, Integer
 from torch import Tensor
 
 from medlearn.base.validation import (STORED_ONLY, as_tensor, check_labels, check_same, check_tensor, check_whole,
-                                      kind_of)
+                                      is_unusual, kind_of)
 
 Labels = Integer[Tensor | np.ndarray, "b *s"] | Bool[Tensor | np.ndarray, "b *s"]
 Mask = Bool[Tensor | np.ndarray, "*s"]
@@ -52,7 +52,7 @@ def as_ids(name: str, value: Integer[Tensor | np.ndarray, "*s"]) -> Tensor:
 def as_mask(name: str, mask: Mask) -> Tensor:
     """A bool mask `(*S)` of one image, as a tensor."""
     mask = as_tensor(name, mask) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+    if not isinstance(mask, Tensor) or is_unusual(mask) or mask.dtype != torch.bool:
         raise TypeError(f"{name}: expected a bool mask (*S), got {_kind(mask)}; labels == c is one of class c")
     if mask.ndim not in (2, 3):
         raise ValueError(f"{name}: expected one image (*S) with 2 or 3 axes of space, got shape "
@@ -70,7 +70,7 @@ def _as_int64(name: str, value: Tensor | np.ndarray) -> Tensor:
 def _is_whole(value: Tensor | np.ndarray) -> bool:
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biu"
-    return not value.is_floating_point() and not value.is_complex()
+    return not is_unusual(value) and not value.is_floating_point() and not value.is_complex()
 
 
 def _kind(value: object) -> str:

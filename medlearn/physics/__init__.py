@@ -1,7 +1,8 @@
 """How scanners measure: CT (chapter 11), MRI (chapter 12) and ultrasound (chapter 13)."""
 from medlearn.physics import ct, despeckle, mri, noise_power, projection, protocols, rician, stabilise, ultrasound
-from medlearn.physics.ct import (MU_WATER_PER_MM, LogCounts, attenuation_to_hu, expected_counts, hu_to_attenuation,
-                                 log_transform, low_dose, photon_counts, poisson_nll, weighted_least_squares)
+from medlearn.physics.ct import (MU_WATER_PER_MM, LogCounts, attenuation_to_hu, expected_counts, forget_scanner,
+                                 hu_to_attenuation, log_transform, low_dose, photon_counts, poisson_nll,
+                                 weighted_least_squares)
 from medlearn.physics.despeckle import gaussian_filter, homomorphic_filter, lee_filter, median_filter
 from medlearn.physics.mri import (bias_field, cartesian_mask, complex_noise, from_kspace, inversion_recovery, magnitude,
                                   rician_noise, spin_echo, spoiled_gradient_echo, sum_of_squares, to_kspace)
@@ -21,7 +22,7 @@ __all__ = [
     "ULTRASOUND_PROTOCOLS", "CTProtocol", "LogCounts", "MRProtocol", "ParallelBeam", "Profile", "Pulse",
     "UltrasoundProtocol", "acquire", "angular_profile", "anscombe", "attenuation_to_hu", "background_sigma",
     "background_snr", "bias_field", "cartesian_mask", "complex_noise", "compound", "ct", "despeckle", "envelope",
-    "expected_counts", "from_kspace", "gaussian_filter", "homomorphic_filter", "hu_to_attenuation",
+    "expected_counts", "forget_scanner", "from_kspace", "gaussian_filter", "homomorphic_filter", "hu_to_attenuation",
     "inverse_anscombe", "inverse_log_speckle", "inversion_recovery", "k_logpdf", "k_point_snr", "koay_basser",
     "koay_factor", "lee_filter", "log_compress", "log_speckle", "log_transform", "low_dose", "magnitude",
     "median_filter", "mri", "noise_power", "noise_power_spectrum", "photon_counts", "point_snr", "poisson_nll",

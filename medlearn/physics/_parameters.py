@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medlearn.base.precision import accumulating
-from medlearn.base.validation import INTEGERS, Number, check_finite, check_float, check_holds, check_number, kind_of
+from medlearn.base.validation import (INTEGERS, Number, check_finite, check_float, check_holds, check_number,
+                                      is_unusual, kind_of)
 
 Numbers = Number | Float[Tensor, "..."]
 PerImage = Number | Float[Tensor, "b"]
@@ -20,7 +21,7 @@ def numbers(**values: Numbers) -> dict[str, Tensor]:
     for name, value in values.items():
         if not isinstance(value, Tensor):
             check_number(name, value)
-        elif not value.is_floating_point():
+        elif is_unusual(value) or not value.is_floating_point():
             raise TypeError(f"{name}: expected a number or a float tensor, got {kind_of(value)}")
     tensors = [value for value in values.values() if isinstance(value, Tensor)] or [torch.empty(())]
     dtype = accumulating(common_dtype(*tensors))
@@ -39,7 +40,7 @@ def per_image(name: str, value: Number | Tensor, batch: int, *, least: float = -
     if not isinstance(value, Tensor):
         number = check_number(name, value, least=least, most=most, above=above, unit=unit)
         return torch.tensor(float(number)).expand(batch)
-    if not value.is_floating_point() and value.dtype not in INTEGERS:
+    if is_unusual(value) or not (value.is_floating_point() or value.dtype in INTEGERS):
         raise TypeError(f"{name}: expected a number or a float tensor, got {kind_of(value)}")
     if tuple(value.shape) not in ((), (batch,)):
         raise ValueError(f"{name}: expected one number, or one for each of {batch} images, got {tuple(value.shape)}")

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
 from medlearn.base.validation import (Number, check_finite, check_holds, check_number, check_tensor, check_whole,
-                                      kind_of)
+                                      is_unusual, kind_of)
 from medlearn.physics._parameters import Numbers, PerImage, common_dtype, numbers, over_image, per_image
 
 LARGEST_BIAS = 2.0      # standard deviation of the field's logarithm: about a factor of a thousand within the image
@@ -327,6 +327,6 @@ def _space(name: str, signal: Tensor) -> tuple[int, ...]:
 
 
 def _check_signal(name: str, signal: Tensor, shape: str) -> None:
-    if not isinstance(signal, Tensor) or not (signal.is_floating_point() or signal.is_complex()):
+    if not isinstance(signal, Tensor) or is_unusual(signal) or not (signal.is_floating_point() or signal.is_complex()):
         raise TypeError(f"{name}: expected a float or complex tensor {shape}, got {kind_of(signal)}")
     check_finite(name, torch.view_as_real(signal.resolve_conj()) if signal.is_complex() else signal)

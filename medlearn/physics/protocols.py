@@ -175,7 +175,7 @@ def scan_ct(image_hu: Float[Tensor, "b c *s"], protocol: CTProtocol, *, pixel_mm
 
     Shapes: `image_hu (B, C, *S)`, and so the answer. Units: HU; `pixel_mm` is the width of a pixel. A kernel sharper
     than the image's cannot be had, and it blurs within a slice, not across. No image gives none. `generator`: one for
-    the batch. Errors: as `low_dose`; TypeError for what is no `CTProtocol`.
+    the batch. Errors: as `low_dose`; TypeError for anything but a `CTProtocol`.
     Source: Yu et al. 2012, doi:10.1097/RCT.0b013e318258e891. Chapter 18.
 
     >>> water = torch.zeros(1, 1, 32, 32)
@@ -198,7 +198,7 @@ def scan_ultrasound(amplitude: Float[Tensor, "b c *s"], protocol: UltrasoundProt
 
     Shapes: `amplitude (B, C, *S)`, and so the answer. Units: dB, from minus the dynamic range to 0. A gain g above 0
     makes all within g of the maximum alike: that is lost. No image gives none.
-    Errors: as `log_compress`; TypeError for what is no `UltrasoundProtocol`. Chapter 18.
+    Errors: as `log_compress`; TypeError for anything but an `UltrasoundProtocol`. Chapter 18.
 
     >>> amplitude = torch.tensor([[[[10.0, 1.0, 0.001]]]])
     >>> scan_ultrasound(amplitude, ULTRASOUND_PROTOCOLS["high gain"]).round()

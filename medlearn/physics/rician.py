@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from medlearn.base.precision import at_least_float32
-from medlearn.base.validation import check_holds, check_same, check_tensor, check_whole, kind_of
+from medlearn.base.validation import check_holds, check_same, check_tensor, check_whole, is_unusual, kind_of
 from medlearn.physics._parameters import Numbers, PerImage, check_image, numbers, over_image, per_image
 
 HIGH_SNR = 15.0     # from here on the correction factor's series is more exact than its formula
@@ -203,7 +203,8 @@ def _mean_square(magnitude: Tensor, name: str, mask: Tensor) -> Tensor:
     check_image("magnitude", magnitude, least=0, hint="A standardised (z-scored) image is not a magnitude")
     m = at_least_float32(magnitude)
     expected = (len(magnitude), *magnitude.shape[2:])
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected or magnitude.shape[1] != 1:
+    if (not isinstance(mask, Tensor) or is_unusual(mask) or mask.dtype != torch.bool or mask.shape != expected
+            or magnitude.shape[1] != 1):
         raise ValueError(f"{name}: expected a bool mask {expected} for an image {(len(magnitude), 1, *expected[1:])}, "
                          f"got {kind_of(mask)} for an image {tuple(magnitude.shape)}")
     voxels = mask.flatten(1).sum(1)

@@ -19,7 +19,7 @@ def saved_bytes(net: nn.Module, shape: Sequence[int]) -> int:
     needs while it computes.
     Shapes: `shape` is that of an image `(B, C, *S)` in float32. Units: bytes. The `net` is counted in training,
     whatever it is in, and stays as it is.
-    Errors: TypeError for what is no network, ValueError for an axis without a voxel, and as the network's own.
+    Errors: TypeError for anything but a network, ValueError for an axis without a voxel, and as the network's own.
     Source: PyTorch's hooks for saved tensors, docs.pytorch.org/docs/stable/autograd.html. Chapter 20.
 
     >>> net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU())

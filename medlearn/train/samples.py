@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from medlearn.base.random import seed_numpy_and_python, seeded
-from medlearn.base.validation import kind_of
+from medlearn.base.validation import is_unusual, kind_of
 from medlearn.train.recipe import Recipe
 
 _ORDER, _SAMPLE, _STEP, _VALIDATION = range(4)              # what a seed is for
@@ -77,15 +77,17 @@ def seed_validation(seed: int, step: int) -> None:
 
 def first_sample(data: Samples, seed: int) -> Any:
     """What a training begins with. Errors: TypeError or ValueError where it is no pair (image, target)."""
-    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
-        raise TypeError(f"data: expected len(data) and data[i], as of a torch Dataset, got {type(data).__name__}")
+    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__") or is_unusual(data):
+        raise TypeError(f"data: expected len(data) and data[i], as of a torch Dataset, got {kind_of(data)}")
     if len(data) == 0:
         raise ValueError("data: expected at least one (image, target), got none")
     sample = Stream(data, seed)[0]
     if not isinstance(sample, (tuple, list)) or len(sample) != 2:
         raise TypeError(f"data: expected pairs (image, target), got {kind_of(sample)}")
-    if not isinstance(sample[0], torch.Tensor) or not sample[0].is_floating_point():
+    if not isinstance(sample[0], torch.Tensor) or is_unusual(sample[0]) or not sample[0].is_floating_point():
         raise TypeError(f"data: expected float tensors (C, *S) as images, got {kind_of(sample[0])}")
+    if is_unusual(sample[1]):
+        raise TypeError(f"data: expected targets that batches can be made of, got {kind_of(sample[1])}")
     return sample
 
 

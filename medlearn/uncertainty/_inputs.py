@@ -38,8 +38,13 @@ def check_probabilities(probabilities: Tensor, *, axes_before: int = 0) -> None:
 
 def check_log_variance(log_variance: Tensor, *, like: Tensor) -> None:
     """Refuses anything but a log-variance for each number of another tensor. Beyond +-80 its exponential is lost."""
-    check_same("log_variance", check_tensor("log_variance", log_variance, dtype="float"), like=like)
+    check_log_variance_shape(log_variance, like=like)
     check_finite("log_variance", log_variance, least=-80, most=80)
+
+
+def check_log_variance_shape(log_variance: Tensor, *, like: Tensor) -> None:
+    """The same without a look at the values."""
+    check_same("log_variance", check_tensor("log_variance", log_variance, dtype="float"), like=like)
 
 
 def check_samples(samples: int) -> None:
@@ -60,9 +65,10 @@ def check_cases(name: str, values: Tensor) -> None:
 
 def labelled_cases(probabilities: Tensor, labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:
     """Probabilities `(n, K)` and labels `(n,)` of all voxels with a label, after a look at both."""
-    check_probabilities(probabilities)
     check_logits_and_labels(probabilities, labels, ignore_index, name="probabilities")
-    return voxels_in_a_row(at_least_float32(probabilities), labels, ignore_index)
+    rows, labels = voxels_in_a_row(probabilities, labels, ignore_index)
+    check_probabilities(rows)                                   # what is ignored may be anything, NaN too
+    return at_least_float32(rows), labels
 
 
 def voxels_in_a_row(values: Tensor, labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:
@@ -72,6 +78,14 @@ def voxels_in_a_row(values: Tensor, labels: Tensor, ignore_index: int | None) ->
         return rows, labels
     valid = labels != ignore_index
     return rows[valid], labels[valid]
+
+
+def without_ignored(values: Tensor, labels: Tensor, ignore_index: int | None) -> Tensor:
+    """`(B, ..., *S)` with 0 where the label is ignored: what was there, NaN too, reaches no sum and no gradient."""
+    if ignore_index is None:
+        return values
+    ignored = (labels == ignore_index)[(slice(None), *[None] * (values.ndim - labels.ndim))]
+    return values.masked_fill(ignored, 0)
 
 
 def sums_to_1(p: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from medlearn.base.labelled import check_logits_and_labels
-from medlearn.base.validation import check_float, check_whole
+from medlearn.base.validation import check_finite, check_whole
 from medlearn.uncertainty._inputs import labelled_cases, voxels_in_a_row
 
 _BLOCK = 1 << 16                # cases looked at together
@@ -158,8 +158,8 @@ class TemperatureScaling(nn.Module):
         logit (the best T is 0); the labels' logits are no larger than the others on average (it is infinite).
         """
         check_logits_and_labels(logits, labels, ignore_index)
-        check_float("logits", logits)
-        cases = _Cases(*voxels_in_a_row(logits.detach(), labels, ignore_index))
+        rows, labels = voxels_in_a_row(logits.detach(), labels, ignore_index)
+        cases = _Cases(check_finite("logits", rows), labels)
         _check_finite_optimum(cases)
         self.temperature = (1 / _best_inverse_temperature(cases)).to(self.temperature.dtype)
         return self

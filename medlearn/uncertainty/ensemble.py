@@ -64,6 +64,8 @@ class Ensemble(nn.Module):
         >>> Ensemble.of([nn.Linear(3, 2), nn.Linear(3, 2)])(torch.zeros(5, 3)).shape
         torch.Size([2, 5, 2])
         """
+        if isinstance(nets, Tensor):                            # not each kind of tensor can be taken apart
+            raise TypeError(f"nets: expected networks in a row, got {kind_of(nets)}")
         nets = list(nets) if isinstance(nets, Iterable) else [nets]
         for number, net in enumerate(nets):
             if not isinstance(net, nn.Module):

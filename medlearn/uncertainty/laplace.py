@@ -27,8 +27,8 @@ def laplace_variance(net: nn.Module, at: Float[Tensor, "m *features"], *, inputs
     `layer` is the part of the network whose weights are open, such as its last layer; all of it when left out. It takes
     a matrix of the squared number of these weights: a thousand are quick, a U-Net's are too many.
     The network is asked in evaluation mode and left as it was. Without training numbers it is the prior's variance.
-    Errors: TypeError for what is no network or no float tensor; ValueError for a network that answers with more than
-    one number, a layer without weights of this network, a variance that is not positive, NaN, a
+    Errors: TypeError for anything but a network and a float tensor; ValueError for a network that answers with more
+    than one number, a layer without weights of this network, a variance that is not positive, NaN, a
     prior so wide that float64 cannot tell the weights that the training numbers leave open.
     Source: MacKay 1992, doi:10.1162/neco.1992.4.3.448; linear in the weights: Immer et al. 2021, arXiv:2008.08400.
     Chapter 14.

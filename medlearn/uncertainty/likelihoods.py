@@ -18,7 +18,8 @@ from medlearn.base.precision import at_least_float32
 from medlearn.base.random import normal
 from medlearn.base.validation import (Number, check_choice, check_finite, check_float, check_number, check_same,
                                       check_tensor)
-from medlearn.uncertainty._inputs import check_log_variance, check_samples, sums_to_1
+from medlearn.uncertainty._inputs import (check_log_variance, check_log_variance_shape, check_samples,
+                                          sums_to_1, without_ignored)
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -129,6 +130,8 @@ def logit_normal_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor,
     0.6931
     """
     check_logits_and_labels(mean_logits, labels, ignore_index, name="mean_logits")
+    check_log_variance_shape(log_variance, like=mean_logits)
+    mean_logits, log_variance = (without_ignored(x, labels, ignore_index) for x in (mean_logits, log_variance))
     _check_logits(mean_logits, log_variance, samples)
     check_choice("reduction", reduction, get_args(Reduction))
     valid = None if ignore_index is None else labels != ignore_index

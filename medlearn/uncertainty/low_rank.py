@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 from medlearn.base.labelled import check_logits_and_labels
 from medlearn.base.precision import at_least_float32
 from medlearn.base.random import check_generator, normal
-from medlearn.base.validation import check_float, check_shape, check_tensor, check_whole
-from medlearn.uncertainty._inputs import check_log_variance
+from medlearn.base.validation import check_finite, check_float, check_shape, check_tensor, check_whole
+from medlearn.uncertainty._inputs import check_log_variance, check_log_variance_shape, without_ignored
 
 
 def low_rank_logits(mean_logits: Float[Tensor, "b k *s"], factors: Float[Tensor, "b r k *s"], *,
@@ -38,15 +38,12 @@ def low_rank_logits(mean_logits: Float[Tensor, "b k *s"], factors: Float[Tensor,
     >>> draws.shape, bool(draws.var(dim=(2, 3)).max() < 1e-9)                   # all of a map moves together
     (torch.Size([3, 1, 2, 8]), True)
     """
-    check_tensor("mean_logits", mean_logits, dtype="float", shape="(B, K, *S)", space=(0, 1, 2, 3))
-    check_float("mean_logits", mean_logits)
-    check_float("factors", factors)
+    check_float("mean_logits", mean_logits, shape="(B, K, *S)", space=(0, 1, 2, 3))
+    check_finite("factors", _check_factors(factors, mean_logits))
     check_log_variance(log_variance, like=mean_logits)
     check_whole("samples", samples, least=1)
     check_generator(generator)
-    b, *rest = mean_logits.shape
-    rank = factors.shape[1] if factors.ndim > 1 else 0
-    check_shape("factors", factors, (b, rank, *rest), because="factors of each logit")
+    b, rank = factors.shape[:2]
     dtype = torch.promote_types(torch.promote_types(mean_logits.dtype, factors.dtype), log_variance.dtype)
     mean, factors, log_variance = (at_least_float32(value.to(dtype)) for value in (mean_logits, factors, log_variance))
     together = normal((samples, b, rank), generator).to(mean)
@@ -74,9 +71,20 @@ def low_rank_nll(mean_logits: Float[Tensor, "b k *s"], labels: Int64[Tensor, "b 
     0.6931
     """
     check_logits_and_labels(mean_logits, labels, ignore_index, name="mean_logits")
+    check_log_variance_shape(log_variance, like=mean_logits)
+    mean_logits, factors, log_variance = (without_ignored(x, labels, ignore_index) for x in (
+        mean_logits, _check_factors(factors, mean_logits), log_variance))
     draws = low_rank_logits(mean_logits, factors, log_variance=log_variance, samples=samples, generator=generator)
     ignored = torch.zeros_like(labels, dtype=torch.bool) if ignore_index is None else labels == ignore_index
     true_class = labels.masked_fill(ignored, 0)[:, None].expand(samples, -1, -1, *labels.shape[1:])
     log_p = draws.log_softmax(2).gather(2, true_class).squeeze(2).masked_fill(ignored, 0)
     map_log_p = log_p.sum(tuple(range(2, log_p.ndim)))
     return (math.log(samples) - map_log_p.logsumexp(0)).sum() / max(1, len(labels))
+
+
+def _check_factors(factors: Tensor, mean_logits: Tensor) -> Tensor:
+    """Refuses anything but R factors `(B, R, K, *S)` of each logit, without a look at the values."""
+    check_tensor("factors", factors, dtype="float")
+    b, *rest = mean_logits.shape
+    return check_shape("factors", factors, (b, factors.shape[1] if factors.ndim > 1 else 0, *rest),
+                       because="factors of each logit")

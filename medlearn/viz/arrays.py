@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medlearn.base.validation import kind_of
+from medlearn.base.validation import is_unusual, kind_of
 
 Array = Tensor | np.ndarray
 
@@ -26,5 +26,5 @@ def as_array(array: Array, name: str) -> np.ndarray:
 
 def check_array(array: Array, name: str) -> None:
     """Refuses what is neither a tensor nor an array."""
-    if not isinstance(array, Tensor | np.ndarray):
+    if is_unusual(array) or not isinstance(array, Tensor | np.ndarray):
         raise TypeError(f"{name}: expected a torch tensor or a numpy array, got {kind_of(array)}")

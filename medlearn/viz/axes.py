@@ -48,4 +48,6 @@ def _written(value: Any, unit: str | None) -> str:
         return str(value)
     number = str(value) if isinstance(value, Integral) else f"{value:.4g}"
     number = number.replace("-", "\N{MINUS SIGN}")
+    if unit == "voxels" and abs(value) == 1:
+        unit = "voxel"
     return number if unit is None else f"{number}{'' if unit == '°' else ' '}{unit}"

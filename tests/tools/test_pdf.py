@@ -51,3 +51,9 @@ def test_a_missing_browser_is_said(monkeypatch):
     monkeypatch.setattr(browser, "executable", lambda: None)
     with pytest.raises(RuntimeError, match="apt install chromium"), browser.chromium():
         pass
+
+
+def test_solutions_of_problems_are_printed_last():
+    pages = pdf.in_print()
+    solved = [name.endswith("_solution") for name in pages]
+    assert any(solved) and solved == sorted(solved)

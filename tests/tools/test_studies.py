@@ -10,7 +10,7 @@ from chapters import ROOT
 from helpers.tiny_book import cell
 from hypothesis import given
 from hypothesis import strategies as st
-from studies import Spread, code_digest, experiment, orphans, quoted, read_study, stale, studies
+from studies import Spread, Study, code_digest, experiment, orphans, quoted, read_study, stale, studies
 
 from medlearn.claims import kinds
 
@@ -61,6 +61,17 @@ def test_longer_training_is_asked_and_its_numbers_stand_apart(book, chapter, cap
     assert study.usual.trials()[MEASURED].runs == study.longer.trials()[MEASURED].runs == 1
     assert len(study.usual.quantities()[f"{MEASURED.split('.')[0]}.x"].values) == 1
     assert "With longer training:" in capsys.readouterr().out
+
+
+def test_longer_training_is_only_told_of_what_it_changes():
+    def run(setting, effect):
+        return {"setting": setting, "claims": {MEASURED: {"holds": True, "passes": [], "effect": {"": effect},
+                                                          "control": {"its mirror": {"": -effect}}}}}
+    usual = [run("as it is", 0.5), run("seeds 1", 0.7)]
+    for effect, told in ((0.5, False), (0.5 + 1e-9, False), (0.6, True)):
+        found = Study("", [*usual, run("four times the steps", effect)]).trained_longer(MEASURED)
+        assert (found is not None) == told
+    assert Study("", usual).trained_longer(MEASURED) is None
 
 
 def test_a_claim_that_fails_in_one_setting_fails_the_study(book, capsys):

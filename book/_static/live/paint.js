@@ -72,7 +72,8 @@
         show(now.noisy);
         if (!network.awake()) {
           answer(now.noisy);
-          doubt.paint(() => 0);
+          doubt.paint((i) => now.noisy[i] / 4); // the scan, dimmed: there is no answer yet
+          doubt.caption("Where it is unsure: as soon as it has answered");
           ui.say(
             "A plaque and a mass are painted. Touch the picture: a network comes into your browser, and answers here"
           );

@@ -2,7 +2,7 @@
 import pytest
 
 from medlearn import viz
-from medlearn.viz.table import Table
+from medlearn.viz.tables import Table
 
 
 def test_text_lines_up_and_html_is_escaped():
