@@ -103,9 +103,10 @@ def numbers(claim: str, record: tuple[Trial, Study] | None) -> str:
     trial, study = record[0], record[1].usual
     rows = []
     for part in trial.effect:
-        measured = [*parts_of(trial, part), *parts_of(record[1].trained_longer(claim), part, ", trained longer")]
+        nulls = [(f"control: {name}", parts[part], "null") for name, parts in trial.control.items() if part in parts]
+        measured = [(part or "effect", trial.effect[part], "effect"), *longer_effect(record[1], claim, part), *nulls]
         reach = max(abs(x) for _, spread, _ in measured for x in spread.values) or 1.0
-        for label, spread, kind in sorted(measured, key=lambda row: row[2]):     # effects first, then nulls
+        for label, spread, kind in measured:
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
                         f"<td>{html.escape(spread.text('+.2g'))}</td></tr>")
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
@@ -113,12 +114,10 @@ def numbers(claim: str, record: tuple[Trial, Study] | None) -> str:
             f'{html.escape("; ".join(study.settings))}. Machines: {html.escape("; ".join(study.machines))}.</p>')
 
 
-def parts_of(trial: Trial | None, part: str, how: str = "") -> list[tuple[str, Spread, str]]:
-    """What was measured of one part of a claim, and what its controls gave: label, numbers, effect or null."""
-    if trial is None or part not in trial.effect:
-        return []
-    return [((part or "effect") + how, trial.effect[part], "effect"),
-            *((f"control: {name}{how}", parts[part], "null") for name, parts in trial.control.items() if part in parts)]
+def longer_effect(study: Study, claim: str, part: str) -> list[tuple[str, Spread, str]]:
+    """The row of an effect after longer training, if there was any that mattered."""
+    longer = study.trained_longer(claim)
+    return [("trained longer", longer.effect[part], "effect")] if longer and part in longer.effect else []
 
 
 def strip(spread: Spread, reach: float, kind: str) -> str:

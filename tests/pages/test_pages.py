@@ -149,6 +149,18 @@ def test_figures_are_sharp(page):
     })).then((all) => all.filter(Boolean))""") == []
 
 
+def test_schematics_can_be_read_on_a_phone(name, phone, home):
+    assert shown(phone, home + name).run("""Array.from(document.querySelectorAll('svg.drawing text, svg.drawing tspan'))
+        .map((e) => [e.textContent, parseFloat(getComputedStyle(e).fontSize)
+            * e.ownerSVGElement.getBoundingClientRect().width / e.ownerSVGElement.viewBox.baseVal.width])
+        .filter(([_, height]) => height > 0 && height < 9)""") == []
+
+
+def test_the_labels_of_drawings_grow_on_a_phone():
+    drawings = list((BOOK / "_images").glob("*.svg"))
+    assert drawings and all(".label { " in drawing.read_text(encoding="utf-8") for drawing in drawings)
+
+
 def test_links_within_the_book_lead_somewhere(page, home):
     assert ask.dead_links(page, home, BOOK) == []
 
