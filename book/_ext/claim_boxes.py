@@ -100,11 +100,14 @@ def numbers(claim: str, record: tuple[Trial, Study] | None) -> str:
     """The effect and the controls over the runs, as a table with a strip of dots each."""
     if record is None or not record[0].effect:
         return ""
-    trial, study = record[0], record[1].usual
+    trial, study, longer = record[0], record[1].usual, record[1].trained_longer(claim)
     rows = []
     for part in trial.effect:
-        nulls = [(f"control: {name}", parts[part], "null") for name, parts in trial.control.items() if part in parts]
-        measured = [(part or "effect", trial.effect[part], "effect"), *longer_effect(record[1], claim, part), *nulls]
+        measured = [(part or "effect", trial.effect[part], "effect")]
+        if longer and part in longer.effect:
+            measured.append(("trained longer", longer.effect[part], "effect"))
+        measured += [(f"control: {name}", parts[part], "null")
+                     for name, parts in trial.control.items() if part in parts]
         reach = max(abs(x) for _, spread, _ in measured for x in spread.values) or 1.0
         for label, spread, kind in measured:
             rows.append(f"<tr class=\"{kind}\"><td>{html.escape(label)}</td><td>{strip(spread, reach, kind)}</td>"
@@ -112,12 +115,6 @@ def numbers(claim: str, record: tuple[Trial, Study] | None) -> str:
     return ('<table class="claim-study"><caption>Distance from the bar, one dot a run; the line is the bar. '
             "Grey: what must fail.</caption>" + "".join(rows) + "</table><p class=\"claim-where\">Settings: "
             f'{html.escape("; ".join(study.settings))}. Machines: {html.escape("; ".join(study.machines))}.</p>')
-
-
-def longer_effect(study: Study, claim: str, part: str) -> list[tuple[str, Spread, str]]:
-    """The row of an effect after longer training, if there was any that mattered."""
-    longer = study.trained_longer(claim)
-    return [("trained longer", longer.effect[part], "effect")] if longer and part in longer.effect else []
 
 
 def strip(spread: Spread, reach: float, kind: str) -> str:

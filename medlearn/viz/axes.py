@@ -10,6 +10,7 @@ UNITS = {
     "mm": "mm", "cm": "cm", "ml": "ml", "s": "s", "ms": "ms", "deg": "°", "percent": "%", "hu": "HU", "db": "dB",
     "counts": "counts", "voxels": "voxels", "px": "px", "kev": "keV", "mhz": "MHz", "tesla": "T", "minutes": "min",
 }
+OF_ONE = {"counts": "count", "voxels": "voxel"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def _written(value: Any, unit: str | None) -> str:
         return str(value)
     number = str(value) if isinstance(value, Integral) else f"{value:.4g}"
     number = number.replace("-", "\N{MINUS SIGN}")
-    if unit == "voxels" and abs(value) == 1:
-        unit = "voxel"
-    return number if unit is None else f"{number}{'' if unit == '°' else ' '}{unit}"
+    if unit is None:
+        return number
+    if abs(value) == 1:
+        unit = OF_ONE.get(unit, unit)
+    return f"{number}{'' if unit == '°' else ' '}{unit}"

@@ -22,6 +22,8 @@ def test_an_axis_is_anything_that_lists_values(given):
     ("percent", [5], "percent", ("5",)),
     ("third", [1 / 3, True, None], "third", ("0.3333", "True", "None")),
     ("window_hu", {"lung": (-1000, 0)}, "window", ("lung",)),
+    ("gap_voxels", [2, 1, 0, -1], "gap", ("2 voxels", "1 voxel", "0 voxels", "\N{MINUS SIGN}1 voxel")),
+    ("photon_counts", [1, 1.5], "photon", ("1 count", "1.5 counts")),
 ])
 def test_units_in_a_name_are_written_beside_the_values(name, values, label, texts):
     axis = Axis.of(name, values)
