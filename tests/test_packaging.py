@@ -228,5 +228,5 @@ def test_make_help_lists_what_can_be_said():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True,
                           env={"PATH": os.environ["PATH"]}).stdout
     assert re.findall(r"make (\w+)", said) == ["help", "book", "test", "fresh", "notebooks", "questions", "nbgrader",
-                                               "study", "lab", "serve", "pdf", "slides", "gpu", "bench", "lint",
+                                               "study", "live", "lab", "serve", "pdf", "slides", "gpu", "bench", "lint",
                                                "colab", "dist", "clean"]
