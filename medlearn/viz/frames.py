@@ -33,6 +33,7 @@ class Frame:
 def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
     """Calls `draw`, takes the picture of its figure, closes every figure that it opened."""
     import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -46,10 +47,10 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
             raise TypeError(f"draw: expected a matplotlib Figure, or None after drawing on plt.gcf(); got {drawn!r}")
         if drawn is None and (figure.number in already_open or len(figure.get_children()) == 1):
             raise ValueError("draw: expected a matplotlib Figure, or None after drawing on plt.gcf(); got neither")
-        buffer = io.BytesIO()
-        with plt.rc_context({"savefig.bbox": "standard"}):      # a tight box would change size from frame to frame
-            figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
-        return Frame(Image.open(buffer).convert("RGB"), _pictures_at(figure))
+        figure.dpi = dpi
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()                                   # `savefig` would draw it twice, and pack a PNG
+        return Frame(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), _pictures_at(figure))
     finally:
         for number in set(plt.get_fignums()) - already_open:
             plt.close(number)

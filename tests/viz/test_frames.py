@@ -26,6 +26,24 @@ def opened(uri):
 # ---------------------------------------------------------------------------------------------------------------------
 # Drawing
 
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+def test_a_frame_is_what_savefig_would_write(layout):
+    def draw(level):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(4, 2), layout=layout)
+        left.imshow([[0, level], [level, 1]])
+        right.plot([0, level], label="a line")
+        right.set(xlabel="a label that needs room", title="what is it?")
+        figure.legend(loc="outside lower center" if layout == "constrained" else "lower center")
+        return figure
+
+    buffer, figure = io.BytesIO(), draw(0.5)
+    with plt.rc_context({"savefig.bbox": "standard"}):
+        figure.savefig(buffer, format="png", dpi=150)
+    plt.close(figure)
+    np.testing.assert_array_equal(np.asarray(render(draw, {"level": 0.5}, dpi=150).picture),
+                                  np.asarray(Image.open(buffer).convert("RGB")))
+
+
 def test_draw_may_return_a_figure_or_draw_on_the_current_one():
     def returned(level):
         return plt.figure(figsize=(2, 1), facecolor=(level, 0, 0))
