@@ -83,6 +83,20 @@ def test_a_file_of_the_official_names_gives_the_network_it_describes(tmp_path, c
     torch.testing.assert_close(net(image), expected, rtol=1e-8, atol=1e-8)
 
 
+def test_a_file_as_large_as_the_official_one_is_read_into_the_published_network(tmp_path):
+    classifier = {"cls": (1, 1, 768), "pre_logits/kernel": (768, 768), "pre_logits/bias": (768,),
+                  "head/kernel": (768, 21843), "head/bias": (21843,)}
+    shapes = official_shapes(R50_VIT_B16) | classifier
+    value_of = {name: np.float32(k) for k, name in enumerate(shapes, start=1)}      # no two arrays hold the same
+    path = saved(tmp_path, {name: np.full(shape, value_of[name]) for name, shape in shapes.items()})
+    assert path.stat().st_size > 4e8
+    net = TransUNet.from_npz(path, in_channels=3, classes=9)
+    path.unlink()
+    for name, place in official_places(net.cnn, net.embedding, net.transformer):
+        assert (place == value_of[name]).all(), name
+    assert (net.transformer.positions == value_of[POSITIONS]).all()
+
+
 def test_positions_are_brought_to_another_grid_as_the_reference_does_and_once_loaded_for_every_size(tmp_path):
     arrays = official_arrays(grid=4)
     path = saved(tmp_path, arrays)

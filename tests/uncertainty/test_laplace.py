@@ -70,6 +70,26 @@ def test_of_all_weights_it_is_a_gaussian_process_of_the_gradients(seed):
     np.testing.assert_allclose(laplace_variance(net, at, **seen), expected, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize("which, expected", [
+    ("all", [0.12142928629071315, 0.13386117159291597, 0.6973223137517324]),
+    ("last_layer", [0.058765639386423964, 0.037760928687172846, 0.29231085222383607]),
+])
+def test_it_agrees_with_laplace_torch(which, expected):
+    """`expected` was computed by laplace-torch 0.3, which needs packages too heavy for a test:
+    `Laplace(net, "regression", subset_of_weights=which, hessian_structure="full", sigma_noise=0.3,
+    prior_precision=1 / 0.7)`, fitted to these inputs; its functional variance at these places, in float64.
+    """
+    net = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    values = [[1.0], [-0.5], [2.0]], [0.0, 0.5, -1.0], [[1.0, -1.0, 0.5]], [0.2]
+    with torch.no_grad():
+        for weights, numbers in zip(net.parameters(), values):
+            weights.copy_(torch.tensor(numbers, dtype=torch.float64))
+    inputs, at = (torch.tensor(places).double()[:, None] for places in ([-2, -1, 0, 1, 1.5], [-3, 0.5, 4]))
+    found = laplace_variance(net, at, inputs=inputs, noise_variance=torch.full((5,), 0.3**2, dtype=torch.float64),
+                             prior_variance=0.7, layer=net[2] if which == "last_layer" else None)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 @quick
 @given(seeds)
 def test_more_open_weights_leave_more_open_and_more_numbers_less(seed):
