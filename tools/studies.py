@@ -21,6 +21,9 @@ from folding import SHOWN_FIRST, TABLE, fold_of, needed
 # settings with more training: a claim is asked there too, and its numbers stand apart from those of the usual budget
 LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
                                      "full scale": {"MEDLEARN_SCALE": "full"}}
+# the usual steps on the grid of the full scale, in chapters whose grid is finer there; quoted as `name at 1 mm`
+FINER = {"at 1 mm": {"MEDLEARN_SCALE": "full", "MEDLEARN_BUDGET": "0.1"},
+         "at 1 mm, other seeds": {"MEDLEARN_SCALE": "full", "MEDLEARN_BUDGET": "0.1", "STUDY_SHIFT": "1000"}}
 RATIO = 3  # an effect's mean lies at least so many standard deviations above its bar
 
 
@@ -79,12 +82,17 @@ class Study:
     @property
     def usual(self) -> Study:
         """The runs that trained as a page does."""
-        return Study(self.code, [run for run in self.runs if run["setting"] not in LONGER])
+        return Study(self.code, [run for run in self.runs if run["setting"] not in LONGER | FINER])
 
     @property
     def longer(self) -> Study:
         """The runs that trained longer."""
         return Study(self.code, [run for run in self.runs if run["setting"] in LONGER])
+
+    @property
+    def finer(self) -> Study:
+        """The runs with finer voxels."""
+        return Study(self.code, [run for run in self.runs if run["setting"] in FINER])
 
     def trials(self) -> dict[str, Trial]:
         """Every claim that a run showed, with its numbers over all runs."""
@@ -219,5 +227,6 @@ def quoted(text: str, known: dict[str, Spread]) -> str:
 
 def all_quantities(root: Path = ROOT) -> dict[str, Spread]:
     """What any page may quote."""
-    return {name: spread for study in studies(root).values()
-            for name, spread in study.usual.quantities().items()}
+    return {name + told: spread for study in studies(root).values()
+            for told, runs in (("", study.usual), (" at 1 mm", study.finer))
+            for name, spread in runs.quantities().items()}

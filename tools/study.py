@@ -28,7 +28,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from chapters import ROOT, chapters, read
 from execute import cores, describe, prepare
-from studies import LONGER, RATIO, Study, Trial, code_digest, path_of, read_study
+from studies import FINER, LONGER, RATIO, Study, Trial, code_digest, path_of, read_study
 
 CELL_TIMEOUT_S = 3600
 SETTINGS: dict[str, dict[str, str]] = {
@@ -97,7 +97,7 @@ def run(chapter: Path, setting: str, root: Path = ROOT) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "claims.jsonl"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "TQDM_DISABLE": "1",
-                       **(SETTINGS | LONGER)[setting],
+                       **(SETTINGS | LONGER | FINER)[setting],
                        "MEDLEARN_CLAIMS_LOG": str(log), "MEDLEARN_MARK_CLAIMS": "1"}
         client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(chapter.parent)}},
                                 record_timing=False, extra_arguments=["--IPKernelApp.log_level=ERROR"],
@@ -153,7 +153,7 @@ def said(id: str, trial: Trial) -> str:
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description="Put the chapters' claims on trial.")
     parser.add_argument("chapter", nargs="*", help="the beginning of a chapter's file name, such as 03; all without")
-    parser.add_argument("--only", nargs="+", metavar="SETTING", choices=[*SETTINGS, *LONGER],
+    parser.add_argument("--only", nargs="+", metavar="SETTING", choices=[*SETTINGS, *LONGER, *FINER],
                         help="these settings alone")
     parser.add_argument("--longer", action="store_true", help="the longer budgets of training, too")
     asked = parser.parse_args(arguments)
@@ -182,12 +182,13 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 def report(chosen: list[Path], root: Path = ROOT) -> bool:
     """Print every claim of these chapters over all its runs; whether any does not stand."""
     found: list[Study] = [study for chapter in chosen if (study := read_study(chapter, root))]
-    usual = [(id, trial) for study in found for id, trial in study.usual.trials().items()]
-    longer = [(id, trial) for study in found for id, trial in study.longer.trials().items()]
-    print("\n".join(said(id, trial) for id, trial in usual))
-    if longer:
-        print("With longer training:", *(said(id, trial) for id, trial in longer), sep="\n")
-    return not all(trial.stands for _, trial in usual + longer)
+    stands = True
+    for heading, part in (("", "usual"), ("With longer training:", "longer"), ("At 1 mm:", "finer")):
+        trials = [one for study in found for one in getattr(study, part).trials().items()]
+        if trials:
+            print(*filter(None, [heading]), *(said(id, trial) for id, trial in trials), sep="\n")
+        stands = stands and all(trial.stands for _, trial in trials)
+    return not stands
 
 
 if __name__ == "__main__":

@@ -80,6 +80,13 @@ def one_document(app: Sphinx, doctree: nodes.document) -> None:
         node.document = doctree
 
 
+def own_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """sphinx-exercise gives the inside of every exercise the same id: on a page each needs its own."""
+    for number, section in enumerate(doctree.findall(nodes.section)):
+        if section["ids"] in (["exercise-content"], ["solution-content"]):
+            section["ids"] = [f"{section['ids'][0]}-{number}"]
+
+
 def placed(node: nodes.Node) -> nodes.Node:
     """The node, or the nearest around it, whose line is known."""
     while not node.line and node.parent is not None:
@@ -132,7 +139,7 @@ def setup(app: Sphinx) -> dict:
         "doctree-read": [every_figure_has_alt_text, gather, box_claims, fold_cells, box_predictions, one_document],
         "env-purge-doc": [forget_claims],
         "env-merge-info": [merge_claims],
-        "doctree-resolved": [write_claims, fill],
+        "doctree-resolved": [write_claims, fill, own_ids],
         "autodoc-process-docstring": [as_rst],
         "autodoc-process-signature": [named_default],
         "autodoc-skip-member": [says_nothing],

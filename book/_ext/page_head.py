@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -93,12 +94,15 @@ def buttons(given: list[dict], context: dict, page: str, root: Path) -> list[dic
 # The stamp -----------------------------------------------------------------------------------------------------------
 
 def stamp(app: Sphinx, page: str) -> list[str]:
-    """Where a page comes from: version and commit; for a chapter also when, where and with what it was run."""
+    """Where a page comes from: version and commit; when, where and with what it was run, or only built."""
     root = Path(app.srcdir)
-    said = [f"medlearn {medlearn.__version__}", f"commit {commit(root)}"]
-    if page in executed_on(root):
-        said += [f"run on {executed_on(root)[page]}", machine()]
-    return said
+    days = executed_on(root)
+    made = f"run on {days[page]}" if page in days else f"built on {day_of(date.today())}"
+    return [f"medlearn {medlearn.__version__}", f"commit {commit(root)}", made, machine()]
+
+
+def day_of(when: date) -> str:
+    return f"{when:%d %B %Y}".lstrip("0")
 
 
 @cache
@@ -112,6 +116,6 @@ def executed_on(root: Path) -> dict[str, str]:
                 record = cache.match_cache_notebook(read(chapter))
             except KeyError:
                 continue
-            days[name_of(chapter, root)] = f"{record.created:%d %B %Y}".lstrip("0")
+            days[name_of(chapter, root)] = day_of(record.created)
     return days
 

@@ -222,8 +222,13 @@ def test_every_part_of_a_schematic_says_what_it_is(page):
 def test_a_page_says_where_it_comes_from(page, name):
     if name != "404.html":
         said = page.run("document.querySelector('.stamp').innerText")
-        assert re.search(r"^medlearn \S+ · commit \w+", said)
-        assert (name in RUN) == bool(re.search(r"run on \d+ \w+ \d{4} · .+Python \S+, torch \S+", said))
+        made = "run" if name in RUN else "built"
+        assert re.search(rf"^medlearn \S+ · commit \w+\+? · {made} on \d+ \w+ \d{{4}} · .+Python \S+, torch \S+", said)
+
+
+def test_no_two_parts_of_a_page_have_the_same_id(page):
+    ids = page.run("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert sorted(set(ids)) == sorted(ids)
 
 
 def test_explorers_answer_to_keys(page):

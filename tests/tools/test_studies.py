@@ -10,7 +10,7 @@ from chapters import ROOT
 from helpers.tiny_book import cell
 from hypothesis import given
 from hypothesis import strategies as st
-from studies import Spread, Study, code_digest, experiment, orphans, quoted, read_study, stale, studies
+from studies import Spread, Study, all_quantities, code_digest, experiment, orphans, quoted, read_study, stale, studies
 
 from medlearn.claims import kinds
 
@@ -55,12 +55,15 @@ def test_a_study_says_how_often_and_by_how_much_a_claim_held(book, chapter, caps
     assert "Runs: 0 of 1 chapters" in capsys.readouterr().out  # what was interrupted goes on
 
 
-def test_longer_training_is_asked_and_its_numbers_stand_apart(book, chapter, capsys):
-    assert trials.main(["--only", "as it is", "four times the steps"], book.root) == 0
+@pytest.mark.parametrize("setting, part, heading", [("four times the steps", "longer", "With longer training:"),
+                                                    ("at 1 mm", "finer", "At 1 mm:")])
+def test_other_budgets_and_voxels_stand_apart(book, chapter, capsys, setting, part, heading):
+    assert trials.main(["--only", "as it is", setting], book.root) == 0
     study = read_study(chapter, book.root)
-    assert study.usual.trials()[MEASURED].runs == study.longer.trials()[MEASURED].runs == 1
+    assert study.usual.trials()[MEASURED].runs == getattr(study, part).trials()[MEASURED].runs == 1
     assert len(study.usual.quantities()[f"{MEASURED.split('.')[0]}.x"].values) == 1
-    assert "With longer training:" in capsys.readouterr().out
+    assert heading in capsys.readouterr().out
+    assert (f"{MEASURED.split('.')[0]}.x at 1 mm" in all_quantities(book.root)) == (part == "finer")
 
 
 def test_longer_training_is_only_told_of_what_it_changes():
@@ -152,7 +155,7 @@ def test_no_record_is_of_a_chapter_that_is_gone():
 
 
 def test_every_claim_stood_in_every_run_of_its_study():
-    fell = [id for study in studies(ROOT).values() for part in (study.usual, study.longer)
+    fell = [id for study in studies(ROOT).values() for part in (study.usual, study.longer, study.finer)
             for id, trial in part.trials().items() if not trial.stands]
     assert fell == []
 
