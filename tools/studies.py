@@ -10,7 +10,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET":
 # the usual steps on the grid of the full scale, in chapters whose grid is finer there; quoted as `name at 1 mm`
 FINER = {"at 1 mm": {"MEDLEARN_SCALE": "full", "MEDLEARN_BUDGET": "0.1"},
          "at 1 mm, other seeds": {"MEDLEARN_SCALE": "full", "MEDLEARN_BUDGET": "0.1", "STUDY_SHIFT": "1000"}}
+ASIDE = {"with longer training": LONGER, "at 1 mm": FINER}
 RATIO = 3  # an effect's mean lies at least so many standard deviations above its bar
 
 
@@ -61,6 +62,11 @@ class Trial:
     control: dict[str, dict[str, Spread]] = field(default_factory=dict)
 
     @property
+    def numbers(self) -> list[float]:
+        """Every part of its effect, in every run."""
+        return [x for spread in self.effect.values() for x in spread.values]
+
+    @property
     def stands(self) -> bool:
         return self.runs > 0 and self.held == self.runs and not self.passed
 
@@ -84,15 +90,9 @@ class Study:
         """The runs that trained as a page does."""
         return Study(self.code, [run for run in self.runs if run["setting"] not in LONGER | FINER])
 
-    @property
-    def longer(self) -> Study:
-        """The runs that trained longer."""
-        return Study(self.code, [run for run in self.runs if run["setting"] in LONGER])
-
-    @property
-    def finer(self) -> Study:
-        """The runs with finer voxels."""
-        return Study(self.code, [run for run in self.runs if run["setting"] in FINER])
+    def among(self, settings: Container[str]) -> Study:
+        """The runs in some settings alone."""
+        return Study(self.code, [run for run in self.runs if run["setting"] in settings])
 
     def trials(self) -> dict[str, Trial]:
         """Every claim that a run showed, with its numbers over all runs."""
@@ -105,14 +105,15 @@ class Study:
                                for name in dict.fromkeys(name for one in shown for name in one["control"])})
         return found
 
-    def trained_longer(self, claim: str) -> Trial | None:
-        """A claim after longer training; None where there was none, or it changed no number beyond rounding."""
-        usual, longer = (part.trials().get(claim) for part in (self.usual, self.longer))
-        if not usual or not longer:
-            return None
-        known = [x for spread in usual.effect.values() for x in spread.values]
-        found = [x for spread in longer.effect.values() for x in spread.values]
-        return None if all(any(math.isclose(x, y, rel_tol=2e-3) for y in known) for x in found) else longer
+    def elsewhere(self, claim: str) -> dict[str, Trial]:
+        """A claim with longer training and at 1 mm, where that was run and changed a number beyond rounding."""
+        usual, found = self.usual.trials().get(claim), {}
+        for told, settings in ASIDE.items():
+            trial = self.among(settings).trials().get(claim)
+            if usual and trial and not all(any(math.isclose(x, y, rel_tol=2e-3) for y in usual.numbers)
+                                           for x in trial.numbers):
+                found[told] = trial
+        return found
 
     def quantities(self) -> dict[str, Spread]:
         """Everything that a page may quote: `name` of a record, `claim`, `claim:part`, `claim|control:part`."""
@@ -228,5 +229,5 @@ def quoted(text: str, known: dict[str, Spread]) -> str:
 def all_quantities(root: Path = ROOT) -> dict[str, Spread]:
     """What any page may quote."""
     return {name + told: spread for study in studies(root).values()
-            for told, runs in (("", study.usual), (" at 1 mm", study.finer))
+            for told, runs in (("", study.usual), (" at 1 mm", study.among(FINER)))
             for name, spread in runs.quantities().items()}

@@ -28,7 +28,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from chapters import ROOT, chapters, read
 from execute import cores, describe, prepare
-from studies import FINER, LONGER, RATIO, Study, Trial, code_digest, path_of, read_study
+from studies import ASIDE, FINER, LONGER, RATIO, Study, Trial, code_digest, path_of, read_study
 
 CELL_TIMEOUT_S = 3600
 SETTINGS: dict[str, dict[str, str]] = {
@@ -183,10 +183,11 @@ def report(chosen: list[Path], root: Path = ROOT) -> bool:
     """Print every claim of these chapters over all its runs; whether any does not stand."""
     found: list[Study] = [study for chapter in chosen if (study := read_study(chapter, root))]
     stands = True
-    for heading, part in (("", "usual"), ("With longer training:", "longer"), ("At 1 mm:", "finer")):
-        trials = [one for study in found for one in getattr(study, part).trials().items()]
+    for heading, settings in {"": None, **ASIDE}.items():
+        trials = [one for study in found
+                  for one in (study.usual if settings is None else study.among(settings)).trials().items()]
         if trials:
-            print(*filter(None, [heading]), *(said(id, trial) for id, trial in trials), sep="\n")
+            print(*[f"{heading.capitalize()}:"] * bool(heading), *(said(id, trial) for id, trial in trials), sep="\n")
         stands = stands and all(trial.stands for _, trial in trials)
     return not stands
 

@@ -91,8 +91,8 @@ def standing(claim: str, record: tuple[Trial, Study] | None) -> str:
     trial, study = record
     failed = ", control failed in all" if not trial.passed else f", control passed in {trial.passed}"
     control = failed if trial.control else ""
-    longer = study.trained_longer(claim)
-    also = "" if longer is None else ", with longer training as well" if longer.stands else ", not with longer training"
+    also = "".join(f", {told} as well" if trial.stands else f", not {told}"
+                   for told, trial in study.elsewhere(claim).items())
     return f"{kind}: held in {trial.held} of {trial.runs} runs{control}{also}"
 
 
@@ -100,12 +100,11 @@ def numbers(claim: str, record: tuple[Trial, Study] | None) -> str:
     """The effect and the controls over the runs, as a table with a strip of dots each."""
     if record is None or not record[0].effect:
         return ""
-    trial, study, longer = record[0], record[1].usual, record[1].trained_longer(claim)
+    trial, study, elsewhere = record[0], record[1].usual, record[1].elsewhere(claim)
     rows = []
     for part in trial.effect:
         measured = [(part or "effect", trial.effect[part], "effect")]
-        if longer and part in longer.effect:
-            measured.append(("trained longer", longer.effect[part], "effect"))
+        measured += [(told, other.effect[part], "effect") for told, other in elsewhere.items() if part in other.effect]
         measured += [(f"control: {name}", parts[part], "null")
                      for name, parts in trial.control.items() if part in parts]
         reach = max(abs(x) for _, spread, _ in measured for x in spread.values) or 1.0

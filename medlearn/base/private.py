@@ -4,6 +4,8 @@ Tried with torch 2.11 and 2.13. `tests/base/test_private.py` says which name is 
 """
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Generator
 from torch.utils._python_dispatch import TorchDispatchMode      # to see each operation: no other way is documented
@@ -13,6 +15,8 @@ from torch.utils.weak import WeakTensorKeyDictionary            # notes about te
 __all__ = ["TorchDispatchMode", "WeakTensorKeyDictionary", "graph_is_kept", "mps_generator", "onednn_has_bfloat16",
            "processor_has_bfloat16", "tree_leaves", "tree_map"]
 
+IMITATED = ("AVX512_CORE", "AVX512_CORE_VNNI")      # what oneDNN may use where torch says yes to bfloat16, wrongly
+
 
 def processor_has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16: torch has no public question for it."""
@@ -20,8 +24,9 @@ def processor_has_bfloat16() -> bool:
 
 
 def onednn_has_bfloat16() -> bool:
-    """Whether oneDNN uses it: ONEDNN_MAX_CPU_ISA may forbid it, and bfloat16 is then imitated, ten times slower."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    """Whether oneDNN multiplies in it: ONEDNN_MAX_CPU_ISA may forbid that, and it is then imitated, slower than float32."""
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").strip().upper()
+    return allowed not in IMITATED and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def graph_is_kept() -> bool:

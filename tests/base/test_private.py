@@ -1,4 +1,5 @@
 """Each name that torch keeps to itself is still there, and still does what it is used for."""
+import pytest
 import torch
 
 from medlearn.base import private
@@ -6,6 +7,12 @@ from medlearn.base import private
 
 def test_the_questions_about_bfloat16_have_an_answer():
     assert private.processor_has_bfloat16() in (True, False) and private.onednn_has_bfloat16() in (True, False)
+
+
+@pytest.mark.parametrize("allowed", ["AVX512_CORE", "avx512_core_vnni"])
+def test_a_processor_without_bfloat16_can_be_imitated(monkeypatch, allowed):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
+    assert not private.onednn_has_bfloat16()
 
 
 def test_a_dispatch_mode_sees_every_operation():

@@ -10,7 +10,8 @@ from chapters import ROOT
 from helpers.tiny_book import cell
 from hypothesis import given
 from hypothesis import strategies as st
-from studies import Spread, Study, all_quantities, code_digest, experiment, orphans, quoted, read_study, stale, studies
+from studies import (ASIDE, Spread, Study, all_quantities, code_digest, experiment, orphans, quoted, read_study, stale,
+                     studies)
 
 from medlearn.claims import kinds
 
@@ -55,26 +56,26 @@ def test_a_study_says_how_often_and_by_how_much_a_claim_held(book, chapter, caps
     assert "Runs: 0 of 1 chapters" in capsys.readouterr().out  # what was interrupted goes on
 
 
-@pytest.mark.parametrize("setting, part, heading", [("four times the steps", "longer", "With longer training:"),
-                                                    ("at 1 mm", "finer", "At 1 mm:")])
-def test_other_budgets_and_voxels_stand_apart(book, chapter, capsys, setting, part, heading):
+@pytest.mark.parametrize("setting, told", [("four times the steps", "with longer training"), ("at 1 mm", "at 1 mm")])
+def test_other_budgets_and_voxels_stand_apart(book, chapter, capsys, setting, told):
     assert trials.main(["--only", "as it is", setting], book.root) == 0
     study = read_study(chapter, book.root)
-    assert study.usual.trials()[MEASURED].runs == getattr(study, part).trials()[MEASURED].runs == 1
+    assert study.usual.trials()[MEASURED].runs == study.among(ASIDE[told]).trials()[MEASURED].runs == 1
     assert len(study.usual.quantities()[f"{MEASURED.split('.')[0]}.x"].values) == 1
-    assert heading in capsys.readouterr().out
-    assert (f"{MEASURED.split('.')[0]}.x at 1 mm" in all_quantities(book.root)) == (part == "finer")
+    assert f"\n{told.capitalize()}:\n" in capsys.readouterr().out
+    assert (f"{MEASURED.split('.')[0]}.x at 1 mm" in all_quantities(book.root)) == (told == "at 1 mm")
 
 
-def test_longer_training_is_only_told_of_what_it_changes():
+def test_other_budgets_and_voxels_are_only_told_of_what_they_change():
     def run(setting, effect):
         return {"setting": setting, "claims": {MEASURED: {"holds": True, "passes": [], "effect": {"": effect},
                                                           "control": {"its mirror": {"": -effect}}}}}
     usual = [run("as it is", 0.5), run("seeds 1", 0.7)]
     for effect, told in ((0.5, False), (0.5 + 1e-9, False), (0.6, True)):
-        found = Study("", [*usual, run("four times the steps", effect)]).trained_longer(MEASURED)
-        assert (found is not None) == told
-    assert Study("", usual).trained_longer(MEASURED) is None
+        for setting, words in (("four times the steps", "with longer training"), ("at 1 mm, other seeds", "at 1 mm")):
+            found = Study("", [*usual, run(setting, effect)]).elsewhere(MEASURED)
+            assert list(found) == [words] * told
+    assert Study("", usual).elsewhere(MEASURED) == {}
 
 
 def test_a_claim_that_fails_in_one_setting_fails_the_study(book, capsys):
@@ -155,7 +156,7 @@ def test_no_record_is_of_a_chapter_that_is_gone():
 
 
 def test_every_claim_stood_in_every_run_of_its_study():
-    fell = [id for study in studies(ROOT).values() for part in (study.usual, study.longer, study.finer)
+    fell = [id for study in studies(ROOT).values() for part in (study.usual, *map(study.among, ASIDE.values()))
             for id, trial in part.trials().items() if not trial.stands]
     assert fell == []
 
