@@ -186,9 +186,11 @@ def report(chosen: list[Path], root: Path = ROOT) -> bool:
     for heading, settings in {"": None, **ASIDE}.items():
         trials = [one for study in found
                   for one in (study.usual if settings is None else study.among(settings)).trials().items()]
-        if trials:
-            print(*[f"{heading.capitalize()}:"] * bool(heading), *(said(id, trial) for id, trial in trials), sep="\n")
-        stands = stands and all(trial.stands for _, trial in trials)
+        if heading and trials:
+            print(f"{heading.capitalize()}:")
+        for id, trial in trials:
+            print(said(id, trial))
+            stands = stands and trial.stands
     return not stands
 
 
