@@ -33,9 +33,7 @@ class Frame:
 def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
     """Calls `draw`, takes the picture of its figure, closes every figure that it opened."""
     import matplotlib.pyplot as plt
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from PIL import Image
 
     already_open = set(plt.get_fignums())
     plt.figure()                                        # so that plt.gcf() inside of draw is a new one
@@ -47,15 +45,27 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
             raise TypeError(f"draw: expected a matplotlib Figure, or None after drawing on plt.gcf(); got {drawn!r}")
         if drawn is None and (figure.number in already_open or len(figure.get_children()) == 1):
             raise ValueError("draw: expected a matplotlib Figure, or None after drawing on plt.gcf(); got neither")
-        figure.dpi = dpi
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()                                   # `savefig` would draw it twice, and pack a PNG
-        return Frame(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), _pictures_at(figure))
+        return Frame(_picture_of(figure, dpi), _pictures_at(figure))
     finally:
         for number in set(plt.get_fignums()) - already_open:
             plt.close(number)
         if isinstance(drawn, Figure):
             plt.close(drawn)
+
+
+def _picture_of(figure: Figure, dpi: int) -> Image:
+    """The figure, drawn once (`savefig` draws it twice, and packs a PNG), and given back as it was."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    before = figure.dpi, figure.canvas
+    try:
+        figure.dpi = dpi
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    finally:
+        figure.dpi, figure.canvas = before
 
 
 def _pictures_at(figure: Figure) -> tuple[Box, ...]:

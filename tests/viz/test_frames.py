@@ -44,6 +44,13 @@ def test_a_frame_is_what_savefig_would_write(layout):
                                   np.asarray(Image.open(buffer).convert("RGB")))
 
 
+def test_a_figure_of_the_readers_own_is_given_back_as_it_was():
+    figure = Figure(figsize=(2, 1), dpi=80)
+    before = figure.dpi, figure.canvas
+    assert render(lambda level: figure, {"level": 0}, dpi=150).picture.size == (300, 150)
+    assert (figure.dpi, figure.canvas) == before
+
+
 def test_draw_may_return_a_figure_or_draw_on_the_current_one():
     def returned(level):
         return plt.figure(figsize=(2, 1), facecolor=(level, 0, 0))
