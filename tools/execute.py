@@ -81,6 +81,12 @@ def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
     raise LookupError(f"{chapter.relative_to(root)}: this code has not been run yet; say `make book`")
 
 
+def environment() -> dict[str, str]:
+    """What a chapter's kernel finds in its environment: ours, its extensions, and that a failed claim ends no book."""
+    found = os.pathsep.join(filter(None, [str(IN_KERNEL), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": found, "MEDLEARN_MARK_CLAIMS": "1"}
+
+
 def run(chapter: Path, root: Path = ROOT) -> Run:
     """Run one chapter in its own kernel, in its own folder."""
     notebook, reached = read(chapter), []
@@ -88,11 +94,9 @@ def run(chapter: Path, root: Path = ROOT) -> Run:
                             record_timing=False,  # times would make the code look changed
                             extra_arguments=["--IPKernelApp.log_level=ERROR", "--ext=svg_figures"],
                             on_cell_execute=lambda cell, cell_index: reached.append(cell_index))
-    found = os.pathsep.join(filter(None, [str(IN_KERNEL), os.environ.get("PYTHONPATH")]))
     start, failure = time.perf_counter(), ""
     try:
-        client.execute(env={**os.environ, "PYTHONPATH": found,
-                            "MEDLEARN_MARK_CLAIMS": "1"})  # a claim that fails does not end the book
+        client.execute(env=environment())
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         failure = describe(error, chapter, reached[-1] if reached else 0, root)
     return Run(chapter, time.perf_counter() - start, notebook, failure)
@@ -177,12 +181,13 @@ def rekey(cache: JupyterCacheAbstract, chapter: Path) -> bool:
     return False
 
 
-def record_times(root: Path, done: list[Run]) -> None:
+def record_times(root: Path, cache: JupyterCacheAbstract) -> None:
     """Each chapter's seconds, in _build/times.json."""
-    path = root / "_build" / "times.json"
-    times = json.loads(path.read_text()) if path.exists() else {}
-    times |= {r.chapter.relative_to(root).as_posix(): round(r.seconds, 1) for r in done if not r.failure}
-    path.write_text(json.dumps(dict(sorted(times.items())), indent=1) + "\n")
+    times = {}
+    for record in sorted(cache.list_cache_records(), key=lambda record: record.pk):  # the last run of a chapter counts
+        if (path := Path(record.uri)).is_relative_to(root):
+            times[path.relative_to(root).as_posix()] = round((record.data or {}).get("execution_seconds", 0.0), 1)
+    (root / "_build" / "times.json").write_text(json.dumps(dict(sorted(times.items())), indent=1) + "\n")
 
 
 def prune(root: Path) -> None:
@@ -207,7 +212,7 @@ def execute(root: Path = ROOT) -> list[Run]:
                 keep(cache, result)
             print(f"  {'FAILED' if result.failure else 'ok':6} {result.seconds:6.1f} s  "
                   f"{result.chapter.relative_to(root)}   ({len(done)} of {len(todo)})", flush=True)
-    record_times(root, done)
+    record_times(root, cache)
     prune(root)
     return done
 

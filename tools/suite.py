@@ -19,6 +19,9 @@ STEPS = {
     "no unused name, no trap of the language": ["-m", "ruff", "check", "medlearn", "tools", "tests", "benchmarks",
                                                 "book/_ext"],
     "the signatures mean what they say": ["-m", "mypy"],
+    # a chapter runs once: book/conftest.py keeps what a notebook gives for the pages, and the next step runs the rest
+    "the notebooks give the outputs they show": ["-m", "pytest", "book", "-q", "--nbval", "--nbval-cell-timeout=600",
+                                                 "-n", WORKERS, "--dist", "loadfile"],
     "every chapter runs": ["tools/execute.py"],
     "the pages build without a warning": ["tools/build.py"],
     "the notebooks match their chapters": ["tools/notebooks.py", "--check"],
@@ -27,8 +30,6 @@ STEPS = {
     "the GPU tests, rehearsed without one": ["tools/rehearse.py"],
     "the examples of the reference": ["-m", "pytest", "medlearn", "--doctest-modules", "-q",
                                       "--ignore=medlearn/losses/_fused.py"],  # it needs Triton, and has no example
-    "the notebooks give the outputs they show": ["-m", "pytest", "book", "-q", "--nbval", "--nbval-cell-timeout=600",
-                                                 "-n", "2", "--dist", "loadfile"],
 }
 
 
