@@ -14,6 +14,7 @@ from chapters import ROOT, Cell, cells, chapters, name_of, repository
 from claim_calls import behind, claims_in, vacuous
 from exercises import SOLUTION, check_ids, checks, hintless, leaning
 from markup import Translator
+from meanings import rebound
 from medlearn.claims import claims
 from myst import MarkupError
 from prose_numbers import measured
@@ -55,6 +56,9 @@ def problems(chapter: Path, book: References) -> list[str]:
                   f"takes {name} from the solution in code cell {solution} (line {code[solution - 1].line}), "
                   "which a student may not have solved"
                   for user, solution, name in leaning(every)]
+        found += [f"{where}:{code[second - 1].line}: code cell {second}: "
+                  f"binds {name} anew, which another cell takes from code cell {first} (line {code[first - 1].line}) "
+                  "or from here: two meanings, two names" for second, first, name in rebound(every)]
     return found
 
 

@@ -49,6 +49,24 @@ def test_a_complaint_names_file_line_and_cell(found, parts, complaint):
     assert all(text.startswith("book/principles/01_one.md:") for text in complaints)
 
 
+@pytest.mark.parametrize("later", ["x = 2", "for x in (1, 2):\n    pass", "def x():\n    pass", "if y:\n    x = 2"])
+def test_a_name_that_another_cell_takes_has_one_meaning(found, later):
+    complaints = found("# One\n", cell("x = y = 1"), cell("print(x)"), cell(later))
+    assert complaints == ["book/principles/01_one.md:23: code cell 3: binds x anew, which another cell takes from "
+                          "code cell 1 (line 15) or from here: two meanings, two names"]
+
+
+@pytest.mark.parametrize("later", [
+    "y = 2",                            # y is taken by none
+    "x += 1",                           # more of the same
+    "print([x for x in (1, 2)])",       # a name of the list's own
+    "def f(x):\n    x = 2",             # and of the function's
+    "class A:\n    x = 2"])
+def test_a_name_of_one_cell_alone_is_free(found, later):
+    assert found("# One\n", cell("x = y = 1"), cell("print(x)"), cell(later)) == []
+    assert found("# One\n", cell("x = 1\nprint(x)"), cell("x = 2\nprint(x)")) == []
+
+
 def test_a_claim_is_shown_exactly_once(book, monkeypatch):
     monkeypatch.setattr(lint, "claims", lambda: {"a.once": "", "a.twice": "", "a.never": ""})
     book.chapter("01_one", "# One\n", cell("x = f()\nclaim('a.once', x > 1)"), cell("claim('a.twice', x > 1)"))
