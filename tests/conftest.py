@@ -1,5 +1,6 @@
 """Shape checks on every public function, on in the tests only; the GPU, for the tests that ask for it; refusals."""
 import os
+import signal
 from contextlib import contextmanager
 
 import jaxtyping
@@ -16,7 +17,10 @@ jaxtyping.install_import_hook("medlearn", "beartype.beartype(conf=beartype.Beart
 
 
 def pytest_configure(config):
-    """Only `pytest -m gpu` sees the GPU: all other tests say the same on every machine."""
+    """All tests say the same on every machine: only `pytest -m gpu` sees the GPU, and a run in the background of a
+    shell, which is told to ignore Ctrl-C, hears it where a test presses it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.option.markexpr.startswith("gpu"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
