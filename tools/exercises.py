@@ -112,8 +112,7 @@ def leaning(cells: Iterable[Cell]) -> list[tuple[int, int, str]]:
     origin: dict[str, int] = {}  # name -> the solution that gave it its present meaning
     found = []
     for number, cell in enumerate((cell for cell in cells if cell.kind == "code"), 1):
-        table = symtable.symtable(cell.source, "cell", "exec")
-        bound = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+        table, bound = symbols(cell.source), bound_names(cell.source)
         found += [(number, origin[name], name) for name in sorted(_used(table) - bound) if name in origin]
         imported = {s.get_name() for s in table.get_symbols() if s.is_imported()}
         for name in bound:
@@ -126,7 +125,31 @@ def leaning(cells: Iterable[Cell]) -> list[tuple[int, int, str]]:
 
 def used_names(source: str) -> set[str]:
     """Names that a cell's code looks up outside itself, in its functions too."""
-    return _used(symtable.symtable(source, "cell", "exec"))
+    return _used(symbols(source))
+
+
+def bound_names(source: str) -> set[str]:
+    """Names that a cell gives a meaning."""
+    return {s.get_name() for s in symbols(source).get_symbols() if s.is_assigned() or s.is_imported()}
+
+
+def symbols(source: str) -> symtable.SymbolTable:
+    """A cell's names, the same on every Python: since 3.12 those of a list's `for` would count as the cell's own."""
+    return symtable.symtable(ast.unparse(_Generators().visit(ast.parse(source))), "cell", "exec")
+
+
+class _Generators(ast.NodeTransformer):
+    """Lists, sets and dicts that hold a `for`, as generators, whose names are their own everywhere."""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.GeneratorExp:
+        self.generic_visit(node)
+        return ast.GeneratorExp(node.elt, node.generators)
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.GeneratorExp:
+        self.generic_visit(node)
+        return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
 
 
 def _used(table: symtable.SymbolTable) -> set[str]:

@@ -8,11 +8,10 @@ Notebooks hide nothing.
 from __future__ import annotations
 
 import ast
-import symtable
 from collections.abc import Sequence
 
 from chapters import Cell
-from exercises import SOLUTION, used_names
+from exercises import SOLUTION, bound_names, used_names
 
 NAMES = {"setup": "Set-up", "plot": "The code of this figure", "table": "The code of this table",
          "repeat": "The same again", "condition": "What was checked"}
@@ -64,16 +63,11 @@ def _is_setting(node: ast.stmt) -> bool:
 
 def needed(source: str, later: Sequence[Cell]) -> bool:
     """Whether a later cell uses a name that this one gave its meaning."""
-    live = _bound(source)
+    live = bound_names(source)
     for cell in later:
         if cell.kind == "code":
-            bound = _bound(cell.source)
+            bound = bound_names(cell.source)
             if live & used_names(cell.source) - bound:
                 return True
             live -= bound
     return False
-
-
-def _bound(source: str) -> set[str]:
-    table = symtable.symtable(source, "cell", "exec")
-    return {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}

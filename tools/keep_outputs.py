@@ -2,7 +2,8 @@
 
 Page and notebook differ in the exercises alone: the page shows them solved, the student's notebook has a stub. So
 after a stub its solution runs, whose outputs are kept, and then the stub again, so that all that follows meets what a
-student's would. What is kept is what tools/execute.py would have kept; a notebook that fails is left to it.
+student's would. Outputs that differ from the notebook's fail the test and are kept all the same. A chapter with a cell
+that raised or ran out of time, or whose notebook is of another state, is left to tools/execute.py.
 """
 from __future__ import annotations
 
@@ -10,18 +11,20 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from jupyter_cache import get_cache
 from nbformat import NotebookNode
 from nbformat.v4 import output_from_msg
-from nbval.plugin import IPyNbCell, IPyNbFile
+from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
-from chapters import read
-from execute import RAISES, Run, cache_path, environment, keep, prepare
+from chapters import is_chapter, read
+from execute import RAISES, UNHELD, Run, cache_path, environment, keep, prepare
 from exercises import SOLUTION, stub
 
+IN_COLAB = "google.colab"  # a notebook's first cell asks for it
 SHOWN = ("stream", "display_data", "execute_result", "error")  # the messages that are outputs
 
 
@@ -30,38 +33,48 @@ class Recording:
 
     def __init__(self, file: IPyNbFile):
         self.file, self.start, self.messages = file, time.perf_counter(), []
-        self._listen()
-        self._run("%load_ext svg_figures")
-        language = file.kernel.kc.kernel_info(reply=True, timeout=60)["content"]["language_info"]
-        self.notebook = read(Path(file.path).with_suffix(".md"))
-        self.notebook.metadata["language_info"] = language
+        # before the run: the package may be another one at its end
+        self.cache = cache_path(file.config.rootpath)
+        self.chapter = Path(file.path).with_suffix(".md")
+        self.notebook = read(self.chapter)
         self.code = [cell for cell in self.notebook.cells if cell.cell_type == "code"]
-        # the notebook may begin with a cell that sets up Colab, which no page shows
-        self.before = sum(cell.cell_type == "code" for cell in file.nb.cells) - len(self.code)
+        self._listen()
+        self._run("%load_ext svg_figures", defaultdict(bool))
+        language = file.kernel.kc.kernel_info(reply=True, timeout=60)["content"]["language_info"]
+        self.notebook.metadata["language_info"] = language
 
-    def take(self, ran: IPyNbCell) -> None:
-        """Take over what a cell of the notebook has just given, or what the solution gives where it is a stub."""
-        number = ran.cell_num - self.before
-        if not 0 <= number < len(self.code):
-            return
-        cell, outputs = self.code[number], self._outputs()
-        if SOLUTION in cell.metadata.get("tags", ()) and ran.cell.source == stub(cell.source):
-            outputs = self._run(cell.source)
-            self._run(ran.cell.source)
-        elif ran.cell.source != cell.source:
-            return  # a notebook of another state of its chapter: `tools/notebooks.py --check` says so
+    @property
+    def before(self) -> int:
+        """How many cells come before the chapter's: none, or the one that sets up Colab; -1 for a stale notebook."""
+        there = [cell.source for cell in self.file.nb.cells if cell.cell_type == "code"]
+        made = [stub(cell.source) if is_solution(cell) else cell.source for cell in self.code]
+        extra = len(there) - len(made)
+        fits = there[max(extra, 0):] == made and (extra == 0 or extra == 1 and IN_COLAB in there[0])
+        return extra if fits else -1
+
+    def take(self, ran: IPyNbCell) -> list[NotebookNode]:
+        """Take over what a cell has just given, or what the solution gives where it is a stub; these outputs."""
+        outputs, number = self._outputs(), ran.cell_num - self.before
+        if self.before < 0 or number < 0 or ran.options["skip"]:
+            return outputs
+        cell = self.code[number]
+        if is_solution(cell):
+            try:
+                outputs = self._run(cell.source, ran.options)
+            finally:
+                self._run(ran.cell.source, ran.options)
         fails = any(output.output_type == "error" for output in outputs)
         if not fails or RAISES in cell.metadata.get("tags", ()):
             cell.outputs, cell.execution_count = outputs, number + 1
             for output in outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = number + 1
+        return outputs
 
-    def keep(self, root: Path) -> None:
+    def keep(self) -> None:
         """Put the outputs into the cache that the pages are built from, where every cell has run without an error."""
-        if all(cell.execution_count for cell in self.code):
-            chapter = Path(self.file.path).with_suffix(".md")
-            keep(get_cache(cache_path(root)), Run(chapter, time.perf_counter() - self.start, self.notebook))
+        if not self.file.timed_out and all(cell.execution_count for cell in self.code):
+            keep(get_cache(self.cache), Run(self.chapter, time.perf_counter() - self.start, self.notebook))
 
     def _listen(self) -> None:
         """nbval joins what a cell prints before and after a figure; the page wants it as it came."""
@@ -75,10 +88,10 @@ class Recording:
         self.file.get_kernel_message = heard
         self.file.skip_compare += ("image/svg+xml",)  # as nbval itself skips pictures
 
-    def _run(self, source: str) -> list[NotebookNode]:
+    def _run(self, source: str, options: dict[str, bool]) -> list[NotebookNode]:
         """What other code gives in the same kernel."""
         self.messages.clear()
-        cell = IPyNbCell.from_parent(self.file, name="for the page", cell_num=-1, options=defaultdict(bool),
+        cell = IPyNbCell.from_parent(self.file, name="for the page", cell_num=-1, options=options | {"check": False},
                                      cell=NotebookNode(source=source, outputs=[], execution_count=None))
         cell.runtest()
         return self._outputs()
@@ -111,19 +124,32 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    recording = item.parent.stash.get(RECORDING, None) if isinstance(item, IPyNbCell) else None
     try:
         yield
-    finally:
-        if isinstance(item, IPyNbCell) and RECORDING in item.parent.stash and item.parent.kernel.is_alive():
-            item.parent.stash[RECORDING].take(item)
+    except BaseException:
+        if recording and item.parent.kernel.is_alive():
+            with suppress(NbCellError):  # the test's own error is the one to see
+                recording.take(item)
+        raise
+    if recording:
+        said = "".join(output.get("text", "") for output in recording.take(item))
+        if unheld := UNHELD.findall(said):  # the run goes on, and the test has failed
+            pytest.fail("\n".join(unheld), pytrace=False)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     if isinstance(item, IPyNbCell) and RECORDING in item.parent.stash:
         if nextitem is None or nextitem.parent is not item.parent:
-            item.parent.stash[RECORDING].keep(item.config.rootpath)
+            item.parent.stash[RECORDING].keep()
 
 
 def is_of_a_chapter(file: IPyNbFile) -> bool:
     """Whether a chapter lies beside the notebook."""
-    return Path(file.path).with_suffix(".md").exists()
+    path = Path(file.path).with_suffix(".md")
+    return path.exists() and is_chapter(path)
+
+
+def is_solution(cell: NotebookNode) -> bool:
+    return SOLUTION in cell.metadata.get("tags", ())

@@ -6,11 +6,10 @@ a solution's, from which no cell takes anything.
 from __future__ import annotations
 
 import ast
-import symtable
 from collections.abc import Iterable
 
 from chapters import Cell
-from exercises import SOLUTION, used_names
+from exercises import SOLUTION, bound_names, used_names
 
 
 def rebound(cells: Iterable[Cell]) -> list[tuple[int, int, str]]:
@@ -20,17 +19,12 @@ def rebound(cells: Iterable[Cell]) -> list[tuple[int, int, str]]:
     for number, cell in enumerate(code, 1):
         for name in bound(cell.source) if SOLUTION not in cell.tags else ():
             binds.setdefault(name, []).append(number)
-    taken = {name for cell in code for name in used_names(cell.source) - _own(cell.source)}
+    taken = {name for cell in code for name in used_names(cell.source) - bound_names(cell.source)}
     return [(places[1], places[0], name) for name, places in binds.items() if len(places) > 1 and name in taken]
 
 
 def bound(source: str) -> set[str]:
-    """What a cell gives a meaning; `found += [...]` adds to one, and an import means the same everywhere."""
+    """What a cell gives a meaning. `found += [...]` leaves it as it was, and an import is left to its reader."""
     kept = [node for node in ast.parse(source).body
             if not isinstance(node, (ast.Import, ast.ImportFrom, ast.AugAssign))]
-    return _own(ast.unparse(ast.Module(kept, type_ignores=[])))
-
-
-def _own(source: str) -> set[str]:
-    table = symtable.symtable(source, "cell", "exec")
-    return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    return bound_names(ast.unparse(ast.Module(kept, type_ignores=[])))

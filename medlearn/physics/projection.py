@@ -256,7 +256,7 @@ def _matrices(size: int, detectors: int, folded_deg: Sequence[float], dtype: tor
     if 3 * pixels * angles >= 2 ** 31:
         raise ValueError(f"angles_deg: expected fewer than {2 ** 31 // (3 * pixels)} after folding to 0..45 degrees, "
                          f"for {size} x {size} pixels, got {angles}")
-    area = np.empty((pixels, angles, 3), np.float64 if dtype == torch.float64 else np.float32)
+    area: np.ndarray = np.empty((pixels, angles, 3), np.float64 if dtype == torch.float64 else np.float32)
     detector = np.empty((pixels, angles, 3), np.int32)
     middle = np.arange(size) - (size - 1) / 2
     for k, angle in enumerate(np.deg2rad(folded_deg)):

@@ -146,7 +146,7 @@ def test_a_second_build_does_nothing_and_a_changed_one_all(built, capsys, monkey
     kept.rename(built.root / "_build/html")
 
 
-@pytest.mark.parametrize("change", ["text", "settings", "contents", "static", "package", "address"])
+@pytest.mark.parametrize("change", ["text", "settings", "contents", "static", "package", "address", "outputs"])
 def test_a_build_depends_on(book, monkeypatch, change):
     before = building.digest(book.root)
     match change:
@@ -156,6 +156,8 @@ def test_a_build_depends_on(book, monkeypatch, change):
         case "static": book.put("book/_static/book.css", "a {}")
         case "package": book.put("medlearn/room.py", "x = 1\n")
         case "address": monkeypatch.setenv("GITHUB_REPOSITORY", "fork/brains")
+        case "outputs":                                     # the same code, run anew
+            book.put(f"_build/.jupyter_cache/{building.cache_path(book.root).name}/executed/a/base.ipynb", "{}")
     assert building.digest(book.root) != before
 
 

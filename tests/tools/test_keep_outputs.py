@@ -91,6 +91,47 @@ def test_a_notebook_of_another_state_of_its_chapter_keeps_nothing(book):
         executed(chapter, book.root)
 
 
+def test_a_notebook_with_a_cell_that_its_chapter_no_longer_has_keeps_nothing(book):
+    chapter = book.chapter("01_one", "# One\n", cell("x = 1"), cell("print(2)"))
+    written(book)
+    book.chapter("01_one", "# One\n", cell("print(2)"))
+    assert nbval(book).returncode == 0
+    with pytest.raises(LookupError):
+        executed(chapter, book.root)
+
+
+def test_a_claim_that_does_not_hold_fails_and_its_page_is_kept(book):
+    says = "print('Claim a.b DOES NOT HOLD HERE: it should')"
+    chapter = book.chapter("01_one", "# One\n", cell(says, "nbval-ignore-output"))
+    written(book)
+    done = nbval(book)
+    assert done.returncode == 1 and "Claim a.b DOES NOT HOLD HERE: it should" in done.stdout
+    assert "DOES NOT HOLD" in outputs(chapter, book)[0][0].text
+
+
+def test_a_solution_that_raises_fails_and_keeps_nothing(book):
+    chapter = book.chapter("01_one", "# One\n", cell("def f():\n    pass\n\nif open('gone').read():\n    1 / 0",
+                                                     "solution", "nbval-ignore-output"))
+    gone = chapter.parent / "gone"
+    gone.write_text("")
+    written(book)
+    gone.write_text("now")
+    done = nbval(book)
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stdout
+    assert waiting(get_cache(cache_path(book.root)), [chapter]) == [chapter]
+
+
+def test_what_ran_with_another_package_is_not_kept_as_of_this_one(book):
+    book.put("medlearn/room.py", "x = 1\n")
+    chapter = book.chapter("01_one", "# One\n", cell("from pathlib import Path\n\nif Path('now').exists():\n"
+                                                     "    _ = Path('../../medlearn/room.py').write_text('x = 2')"))
+    written(book)
+    (chapter.parent / "now").write_text("")
+    assert nbval(book).returncode == 0
+    with pytest.raises(LookupError):
+        executed(chapter, book.root)
+
+
 def test_a_selection_of_cells_keeps_nothing(book):
     chapter = book.chapter("01_one", "# One\n", cell("x = 1"), cell("print('two')"))
     written(book)
