@@ -173,7 +173,7 @@ def _originals() -> Iterator[None]:
 def _no_exit() -> Iterator[None]:
     """`os._exit`, `os.abort` and, in a notebook, `exit` raise `Exits`; in a child process they do as ever."""
     here, shell = os.getpid(), sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    doors = [(os, "_exit"), (os, "abort"), *([(shell, "ask_exit")] if shell is not None else [])]
+    doors = [(os, "_exit"), (os, "abort"), *([(shell, "ask_exit")] if hasattr(shell, "ask_exit") else [])]
     before = [getattr(place, name) for place, name in doors]
 
     def closed(name: str, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -179,6 +179,15 @@ def test_exit_of_a_notebook_does_not_end_it():
     assert out.split("\n")[-3:-1] == ["True []", "[1]"]
 
 
+def test_a_shell_that_cannot_be_left_is_no_obstacle():
+    code = ("from IPython.core.interactiveshell import InteractiveShell as S; s = S.instance()\n"
+            "assert not hasattr(s, 'ask_exit')\n"
+            "from medlearn import checks\n"
+            "print(checks.examine('tasks.volume', lambda mask, affine: 0.0), hasattr(s, 'ask_exit'))")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.endswith("False\n") and "tasks.volume" in out
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_process_may_end():
     def forks(x):
