@@ -7,6 +7,7 @@ import re
 import symtable
 import tokenize
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from nbformat import NotebookNode
 
@@ -133,6 +134,7 @@ def bound_names(source: str) -> set[str]:
     return {s.get_name() for s in symbols(source).get_symbols() if s.is_assigned() or s.is_imported()}
 
 
+@cache
 def symbols(source: str) -> symtable.SymbolTable:
     """A cell's names, the same on every Python: since 3.12 those of a list's `for` would count as the cell's own."""
     return symtable.symtable(ast.unparse(_Generators().visit(ast.parse(source))), "cell", "exec")

@@ -38,33 +38,25 @@ class Recording:
         self.chapter = Path(file.path).with_suffix(".md")
         self.notebook = read(self.chapter)
         self.code = [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+        self.before = cells_before(self.code, [cell for cell in file.nb.cells if cell.cell_type == "code"])
         self._listen()
         self._run("%load_ext svg_figures", defaultdict(bool))
         language = file.kernel.kc.kernel_info(reply=True, timeout=60)["content"]["language_info"]
         self.notebook.metadata["language_info"] = language
 
-    @property
-    def before(self) -> int:
-        """How many cells come before the chapter's: none, or the one that sets up Colab; -1 for a stale notebook."""
-        there = [cell.source for cell in self.file.nb.cells if cell.cell_type == "code"]
-        made = [stub(cell.source) if is_solution(cell) else cell.source for cell in self.code]
-        extra = len(there) - len(made)
-        fits = there[max(extra, 0):] == made and (extra == 0 or extra == 1 and IN_COLAB in there[0])
-        return extra if fits else -1
-
     def take(self, ran: IPyNbCell) -> list[NotebookNode]:
         """Take over what a cell has just given, or what the solution gives where it is a stub; these outputs."""
-        outputs, number = self._outputs(), ran.cell_num - self.before
-        if self.before < 0 or number < 0 or ran.options["skip"]:
+        outputs = self._outputs()
+        if self.before is None or ran.cell_num < self.before:
             return outputs
+        number = ran.cell_num - self.before
         cell = self.code[number]
-        if is_solution(cell):
+        if SOLUTION in tags(cell):
             try:
                 outputs = self._run(cell.source, ran.options)
             finally:
                 self._run(ran.cell.source, ran.options)
-        fails = any(output.output_type == "error" for output in outputs)
-        if not fails or RAISES in cell.metadata.get("tags", ()):
+        if RAISES in tags(cell) or not any(output.output_type == "error" for output in outputs):
             cell.outputs, cell.execution_count = outputs, number + 1
             for output in outputs:
                 if output.output_type == "execute_result":
@@ -127,7 +119,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     recording = item.parent.stash.get(RECORDING, None) if isinstance(item, IPyNbCell) else None
     try:
         yield
-    except BaseException:
+    except Exception:
         if recording and item.parent.kernel.is_alive():
             with suppress(NbCellError):  # the test's own error is the one to see
                 recording.take(item)
@@ -151,5 +143,16 @@ def is_of_a_chapter(file: IPyNbFile) -> bool:
     return path.exists() and is_chapter(path)
 
 
-def is_solution(cell: NotebookNode) -> bool:
-    return SOLUTION in cell.metadata.get("tags", ())
+def cells_before(chapter: list[NotebookNode], notebook: list[NotebookNode]) -> int | None:
+    """How many code cells of a notebook come before its chapter's: none, or the one that sets up Colab.
+
+    None where the others are not the chapter's as it is now: `tools/notebooks.py --check` says so.
+    """
+    there = [cell.source for cell in notebook]
+    before = 1 if there and IN_COLAB in there[0] else 0
+    made = [stub(cell.source) if SOLUTION in tags(cell) else cell.source for cell in chapter]
+    return before if there[before:] == made else None
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])

@@ -24,7 +24,7 @@ def rebound(cells: Iterable[Cell]) -> list[tuple[int, int, str]]:
 
 
 def bound(source: str) -> set[str]:
-    """What a cell gives a meaning. `found += [...]` leaves it as it was, and an import is left to its reader."""
+    """What a cell gives a meaning: `found += [...]` leaves a name its own, and imports are not asked about."""
     kept = [node for node in ast.parse(source).body
             if not isinstance(node, (ast.Import, ast.ImportFrom, ast.AugAssign))]
     return bound_names(ast.unparse(ast.Module(kept, type_ignores=[])))
