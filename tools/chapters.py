@@ -103,11 +103,15 @@ def read(path: Path) -> NotebookNode:
 
 def cells(path: Path) -> list[Cell]:
     """A chapter's cells in order."""
-    text = path.read_text(encoding="utf-8")
-    starts = myst_to_notebook(text, add_source_map=True).metadata["source_map"]  # jupytext.read does not pass it on
+    return list(_cells(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _cells(text: str) -> tuple[Cell, ...]:
+    starts = myst_to_notebook(text, add_source_map=True).metadata["source_map"]  # jupytext does not pass it on
     lines = text.splitlines()
-    return [Cell(cell.cell_type, cell.source, cell.metadata, _first_line(lines, start, cell.source))
-            for cell, start in zip(read(path).cells, starts, strict=True)]
+    return tuple(Cell(cell.cell_type, cell.source, cell.metadata, _first_line(lines, start, cell.source))
+                 for cell, start in zip(jupytext.reads(text, fmt="md").cells, starts, strict=True))
 
 
 def _first_line(lines: list[str], start: int, text: str) -> int:
