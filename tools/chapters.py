@@ -108,10 +108,9 @@ def cells(path: Path) -> list[Cell]:
 
 @cache
 def _cells(text: str) -> tuple[Cell, ...]:
-    starts = myst_to_notebook(text, add_source_map=True).metadata["source_map"]  # jupytext does not pass it on
-    lines = text.splitlines()
+    notebook, lines = myst_to_notebook(text, add_source_map=True), text.splitlines()  # as `read`, with the lines
     return tuple(Cell(cell.cell_type, cell.source, cell.metadata, _first_line(lines, start, cell.source))
-                 for cell, start in zip(jupytext.reads(text, fmt="md").cells, starts, strict=True))
+                 for cell, start in zip(notebook.cells, notebook.metadata["source_map"], strict=True))
 
 
 def _first_line(lines: list[str], start: int, text: str) -> int:
