@@ -2,7 +2,6 @@ r"""The practice chapter "From a scan to a decision": a tool that answers a ward
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -11,13 +10,14 @@ import numpy as np
 
 from medlearn.checks.engine import TRAINING_LIMIT_S, Case, Check
 from medlearn.checks.own import check_own
-from medlearn.checks.rubric import GOOD, Rubric, judge, write_report
+from medlearn.checks.rubric import GOOD, judge, write_report
 from medlearn.data import Case as Scan
 from medlearn.data import write_folder, write_volume
 from medlearn.practice.capstone import PATIENTS, patients
 
 Answer = Callable[[Sequence[Scan], Path], object]
 Found = TypeVar("Found")
+WORTH = f"at least {GOOD} of 16 points"
 
 
 def expert(cases: Sequence[Scan], folder: Path) -> None:
@@ -61,19 +61,8 @@ def _in_order(answer: Answer, count: int) -> dict[str, bool]:
 
 def _worth(answer: Answer, count: int) -> dict[str, bool]:
     """Whether the rubric says good; what it says of each line is printed, and so is read beside the verdict."""
-    rubric = _reference(count) if answer is expert else _rubric(answer, count)
-    print(rubric)
-    return {f"at least {GOOD} of 16 points": rubric.points >= GOOD}
-
-
-def _rubric(answer: Answer, count: int) -> Rubric:
-    return _answered(answer, count, lambda to: judge(to, part="test", count=count))
-
-
-@lru_cache(maxsize=1)
-def _reference(count: int) -> Rubric:
-    """The expert is judged once, and not once an answer."""
-    return _rubric(expert, count)
+    print(rubric := _answered(answer, count, lambda to: judge(to, part="test", count=count)))
+    return {WORTH: rubric.points >= GOOD}
 
 
 CHECKS = (Check("capstone.answer", expert, (
@@ -81,5 +70,5 @@ CHECKS = (Check("capstone.answer", expert, (
          "What is printed says what was expected. Try `judge` on the patients of `calibrate` first.", run=_in_order),
     Case("the patients of the test", {"patients": PATIENTS},
          "What is printed has a number for each line of the rubric. Which of them lost most?",
-         run=_worth),
+         run=_worth, bars=(WORTH,)),
 ), limit_s=TRAINING_LIMIT_S),)

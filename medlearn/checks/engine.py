@@ -86,7 +86,9 @@ class Case:
 
     `name` is what the student reads of it, "an empty mask". `run(answer, *inputs)` gives the value to compare.
     Left out, the answer is a function and is called; for a class it builds one and uses it.
-    `gradient`: inputs by which the derivative is compared too. Chapter: all.
+    `gradient`: inputs by which the derivative is compared too.
+    `bars`: for an answer that is judged by how good it is; the value is then {bar: whether it is cleared}, and each has
+    to be. The reference is not asked: it would be trained beside every answer. Chapter: all.
 
     >>> case = Case("a vector", dict(x=torch.ones(3)), "Multiply by two.", gradient=("x",))
     >>> case.run(lambda x: 2 * x, *case.inputs.values())
@@ -98,6 +100,7 @@ class Case:
     hint: str
     run: Callable[..., Any] = _called
     gradient: tuple[str, ...] = ()
+    bars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +161,8 @@ class Check:
         """One case on one device: nothing where the answer is right."""
         right, given, untouched = (_fresh(case, device) for _ in range(3))
         with isolated():
-            expected = case.run(self.reference, *right.values())
+            expected: Any = (dict.fromkeys(case.bars, True) if case.bars
+                             else case.run(self.reference, *right.values()))
             expected_gradient = _gradients(expected, right, case) if case.gradient else {}
         try:
             with isolated(printed), limited(self.limit_s or LIMIT_S):

@@ -272,6 +272,22 @@ def test_who_passes_sees_what_was_reached():
     assert text(lambda x: x + x, scored) == "toy.score: all 2 cases passed.\n  by score: a score of 6"
 
 
+def test_where_bars_are_stated_the_reference_is_not_asked_and_each_has_to_be_cleared():
+    asked = []
+
+    def reference(x):
+        asked.append(x)
+        return x
+
+    def high_and_wide(answer, x):
+        return {"high": answer(x) > 1, "wide": answer(x) > 3}
+
+    bars = ("high", "wide")
+    check = Check("toy.good", reference, (Case("two", dict(x=2), "More.", run=high_and_wide, bars=bars),))
+    assert text(lambda x: 2 * x, check) == "toy.good: all 1 cases passed." and not asked
+    assert "['wide']" in text(reference, check) and asked
+
+
 def test_an_unknown_id_names_the_nearest(refused):
     with pytest.raises(ValueError, match="got 'tasks.volum'. Near it: tasks.volume"):
         check("tasks.volum", mean)
