@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,8 +98,13 @@ class Cell:
 
 
 def read(path: Path) -> NotebookNode:
-    """A chapter as a notebook without outputs."""
-    return jupytext.read(path)
+    """A chapter as a notebook without outputs, the caller's own."""
+    return deepcopy(_notebook(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _notebook(text: str) -> NotebookNode:
+    return jupytext.reads(text, {"extension": ".md"})
 
 
 def cells(path: Path) -> list[Cell]:
