@@ -45,7 +45,7 @@ VERSIONS = ("torch", "numpy", "scipy", "medlearn")
 FIRST_CELL = """\
 def _perturb():                                             # a chapter's own names must not meet these
     import os
-    import numpy, torch, medlearn.data, medlearn.runtime, medlearn.viz
+    import numpy, torch, medlearn.data, medlearn.runtime, medlearn.train.samples, medlearn.viz
 
     medlearn.viz.explore = lambda *args, **kwargs: None
     if os.environ.get("STUDY_FLOAT32"):
@@ -62,9 +62,11 @@ def _perturb():                                             # a chapter's own na
         return make(int(seed) + shift if isinstance(seed, (int, numpy.integer)) else seed)
     def others(cohort, *, seed=0, make=medlearn.data.BrainCohort.__init__, **settings):
         make(cohort, seed=seed + shift, **settings)
+    def seed_all(seed, device, seed_all=medlearn.train.samples.seed_all):       # what a sample and a step draw
+        seed_all(seed + shift, device)
     torch.manual_seed, torch.Generator = shifted(torch.manual_seed), Generator
     numpy.random.default_rng = default_rng
-    medlearn.data.BrainCohort.__init__ = others
+    medlearn.data.BrainCohort.__init__, medlearn.train.samples.seed_all = others, seed_all
 
 _perturb()
 """

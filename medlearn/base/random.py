@@ -32,19 +32,25 @@ def normal(shape: Sequence[int], generator: Generator | Sequence[Generator]) -> 
     return torch.stack(draws) if draws else torch.empty(*shape)
 
 
-@contextmanager
-def generators_on_loan(device: torch.device) -> Iterator[list[Generator]]:
-    """torch's generators of the CPU and of a device, and NumPy's and Python's: afterwards all are as they were."""
+def generators_of(device: torch.device) -> list[Generator]:
+    """torch's generators of the CPU and of a device."""
     generators = [torch.default_generator]
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
     elif device.type == "mps":
         generators.append(mps_generator())
-    states = [generator.get_state() for generator in generators]
+    return generators
+
+
+@contextmanager
+def generators_on_loan(device: torch.device) -> Iterator[None]:
+    """torch's generators of the CPU and of a device, and NumPy's and Python's: afterwards all are as they were."""
     numpy, python = np.random.get_state(), random.getstate()
+    generators = generators_of(device)
+    states = [generator.get_state() for generator in generators]
     try:
-        yield generators
+        yield
     finally:
         for generator, state in zip(generators, states):
             generator.set_state(state)
@@ -58,11 +64,19 @@ def seed_numpy_and_python(seed: int) -> None:
     random.seed(seed)
 
 
+def seed_all(seed: int, device: torch.device) -> None:
+    """All that is random on the CPU and a device starts from a seed.
+
+    `torch.manual_seed` is slower by far: on a machine without a GPU it writes down who asked, in case one turns up.
+    """
+    for generator in generators_of(device):
+        generator.manual_seed(seed)
+    seed_numpy_and_python(seed)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """What torch, NumPy and `random` draw within it is a function of the seed; their generators notice nothing."""
-    with generators_on_loan(device) as generators:
-        for generator in generators:
-            generator.manual_seed(seed)
-        seed_numpy_and_python(seed)
+    with generators_on_loan(device):
+        seed_all(seed, device)
         yield

@@ -113,8 +113,9 @@ def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any],
     1 torch.Size([])
     """
     net.train()
+    weights = list(net.parameters())
     for step in range(first_step, recipe.steps):
-        seed_step(recipe.seed, step, accelerator.process_index)
+        seed_step(recipe.seed, step, accelerator.process_index, accelerator.device)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
         values = []
@@ -123,7 +124,7 @@ def train_steps(net: nn.Module, batches: Iterator, *, loss: Callable[[Any, Any],
                 value = loss(net(image), target)
                 accelerator.backward(value)
                 if recipe.clip is not None and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(net.parameters(), recipe.clip)
+                    accelerator.clip_grad_norm_(weights, recipe.clip)
                 optimizer.step()
                 optimizer.zero_grad()
             values.append(value.detach() / recipe.accumulate)

@@ -11,10 +11,10 @@ from medlearn.base.validation import check_choice, check_number, check_whole
 POLY_POWER = 0.9
 MOMENTUM = 0.9
 
-_OPTIMIZERS = {
-    "adamw": lambda weights, rate, decay: optim.AdamW(weights, lr=rate, weight_decay=decay),
+_OPTIMIZERS = {                             # `foreach`: all weights in one go, the same numbers sooner
+    "adamw": lambda weights, rate, decay: optim.AdamW(weights, lr=rate, weight_decay=decay, foreach=True),
     "sgd": lambda weights, rate, decay: optim.SGD(weights, lr=rate, weight_decay=decay, momentum=MOMENTUM,
-                                                  nesterov=True),
+                                                  nesterov=True, foreach=True),
 }
 _SCHEDULES = {                              # of the share of the training that is over, 0..1
     "constant": lambda t: 1.0,

@@ -132,7 +132,7 @@ class Run:
         told: list[dict[str, float]] = [{}]
         if self.accelerator.is_main_process:
             self.net.eval()
-            seed_validation(self.recipe.seed, int(row["step"]))
+            seed_validation(self.recipe.seed, int(row["step"]), self.accelerator.device)
             try:
                 with torch.no_grad(), self.interrupt.at_once():
                     told = [_numbers(self.validation(self.net))]

@@ -2,16 +2,18 @@ r"""The samples of a training as one endless stream, in which sample n is a func
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from medlearn.base.random import seed_numpy_and_python, seeded
+from medlearn.base.random import generators_on_loan, seed_all
 from medlearn.base.validation import is_unusual, kind_of
 from medlearn.train.recipe import Recipe
 
+CPU = torch.device("cpu")
 _ORDER, _SAMPLE, _STEP, _VALIDATION = range(4)              # what a seed is for
 
 
@@ -44,12 +46,19 @@ class Stream(Dataset):
         self._order: list[int] = []
 
     def __getitem__(self, n: int) -> Any:
+        return self.__getitems__([n])[0]
+
+    def __getitems__(self, ns: Sequence[int]) -> list[Any]:     # a loader's name for it: the generators are lent once
+        with generators_on_loan(CPU):
+            return [self._sample(n) for n in ns]
+
+    def _sample(self, n: int) -> Any:
         epoch, place = divmod(n, len(self.data))
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(_seed(self.seed, _ORDER, epoch))
             self._epoch, self._order = epoch, torch.randperm(len(self.data), generator=generator).tolist()
-        with seeded(_seed(self.seed, _SAMPLE, n), torch.device("cpu")):
-            return self.data[self._order[place]]
+        seed_all(_seed(self.seed, _SAMPLE, n), CPU)
+        return self.data[self._order[place]]
 
 
 def batches(data: Samples, recipe: Recipe, first_step: int, process: int, processes: int) -> DataLoader:
@@ -65,14 +74,14 @@ def batches(data: Samples, recipe: Recipe, first_step: int, process: int, proces
                       generator=torch.Generator())          # its own: the caller's is not touched
 
 
-def seed_step(seed: int, step: int, process: int) -> None:
+def seed_step(seed: int, step: int, process: int, device: torch.device) -> None:
     """Makes all that is random in a step, as dropout is, a function of its number: there is no state to keep."""
-    _seed_all(_seed(seed, _STEP, step, process))
+    seed_all(_seed(seed, _STEP, step, process), device)
 
 
-def seed_validation(seed: int, step: int) -> None:
+def seed_validation(seed: int, step: int, device: torch.device) -> None:
     """The same for the validation after a step."""
-    _seed_all(_seed(seed, _VALIDATION, step))
+    seed_all(_seed(seed, _VALIDATION, step), device)
 
 
 def first_sample(data: Samples, seed: int) -> Any:
@@ -93,11 +102,6 @@ def first_sample(data: Samples, seed: int) -> Any:
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)            # Ctrl-C goes to every process; a step needs its samples
-
-
-def _seed_all(seed: int) -> None:
-    torch.manual_seed(seed)
-    seed_numpy_and_python(seed)
 
 
 def _seed(*numbers: int) -> int:

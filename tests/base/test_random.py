@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from medlearn.base.random import check_generator, generators_on_loan, normal, seed_numpy_and_python, seeded
+from medlearn.base.random import (check_generator, generators_of, generators_on_loan, normal, seed_all,
+                                  seed_numpy_and_python, seeded)
 
 CPU = torch.device("cpu")
 
@@ -40,14 +41,21 @@ def test_it_is_the_seed_that_each_library_knows():
 def test_generators_on_loan_come_back_even_from_an_error(error):
     before = states()
     try:
-        with generators_on_loan(CPU) as generators:
-            assert generators == [torch.default_generator]
+        with generators_on_loan(CPU):
             drawn(), torch.manual_seed(3), seed_numpy_and_python(3)
             if error:
                 raise error
     except ValueError:
         pass
     assert states() == before
+
+
+def test_all_starts_from_a_seed_as_torch_does_it():
+    assert generators_of(CPU) == [torch.default_generator]
+    seed_all(11, CPU)
+    ours = drawn()
+    torch.manual_seed(11), seed_numpy_and_python(11)
+    assert drawn() == ours
 
 
 def test_noise_is_the_batchs_or_each_images_own():

@@ -79,7 +79,7 @@ def test_loading_a_sample_leaves_the_callers_generators_alone():
 
 def test_steps_processes_and_validations_have_seeds_of_their_own():
     def drawn(seed, *numbers):
-        seed(*numbers)
+        seed(*numbers, torch.device("cpu"))
         return torch.rand(()).item(), np.random.rand(), random.random()
     draws = [drawn(seed_step, 0, 1, 0), drawn(seed_step, 0, 2, 0), drawn(seed_step, 1, 1, 0), drawn(seed_step, 0, 1, 1),
              drawn(seed_validation, 0, 1), drawn(seed_validation, 0, 2)]
