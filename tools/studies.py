@@ -48,7 +48,8 @@ class Spread:
 
     def text(self, form: str = ".2g") -> str:
         """Mean and range, `0.62 (0.55 to 0.70)`; the mean alone where all runs agree to the digits shown."""
-        mean, low, high = (format(x, form) for x in (self.mean, min(self.values), max(self.values)))
+        signed = f"{'+' * form.startswith('+')}z{form.removeprefix('+')}"  # z: no page writes -0.00
+        mean, low, high = (format(x, signed) for x in (self.mean, min(self.values), max(self.values)))
         return mean if low == high else f"{mean} ({low} to {high})"
 
 

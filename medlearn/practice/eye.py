@@ -115,10 +115,10 @@ def eye_trial(design: Design, *, seed: int = 0) -> EyeTrial:
     EyeTrial(kidney=0.0, gland=0.0)
     """
     seed = check_whole("seed", seed, most=2 ** 62)
+    learnt, test = torsos(seed)                             # before the design is called: what it does stays its own
     cost = eye_cost(design)
     if cost.weights > MOST_WEIGHTS or cost.multiply_adds > MOST_MULTIPLY_ADDS:
         raise ValueError(f"design: over the budget: {cost}")
-    learnt, test = torsos(seed)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         net = trained(network_of(design), learnt, seed=seed).eval()

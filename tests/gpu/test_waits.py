@@ -47,7 +47,7 @@ ALWAYS = {
     "nets/targets.py:semantic_target": "labels out of range",
 }
 IN_A_TRAINING = {
-    "train/samples.py:Stream.__getitem__": "the order of an epoch, on the CPU",
+    "train/samples.py:Stream._sample": "the order of an epoch, on the CPU",
     "train/fingerprint.py:_means": "numbers of the first sample, once",
     "train/checkpoints.py:write_checkpoint": "a checkpoint is a file",
     "train/loop.py:_describe": "the labels of the first batch, once",

@@ -26,6 +26,20 @@ def test_slices_are_windowed_and_hold_both_organs_and_no_two_are_alike():
     assert torch.equal(torsos(3)[0].image, learnt.image) and not torch.equal(torsos(4)[0].image, learnt.image)
 
 
+def test_a_design_does_not_change_the_slices_that_others_get(short, monkeypatch):
+    room._torsos.cache_clear()
+
+    def noiseless():
+        monkeypatch.setattr(torch, "randn", torch.zeros)
+        return nn.Conv2d(1, 3, 1)
+
+    eye_trial(noiseless, seed=6)
+    seen = torsos(6)[0].image
+    monkeypatch.undo()
+    room._torsos.cache_clear()
+    assert torch.equal(seen, torsos(6)[0].image)
+
+
 def test_costs_are_those_of_the_formula():
     net = lambda: nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
                                 nn.Conv2d(8, 3, 1))

@@ -137,10 +137,11 @@ def test_clear_is_three_standard_deviations_above_the_bar(values):
 
 
 def test_a_page_quotes_mean_and_range():
-    known = {"a.b": Spread((0.5, 0.625)), "a.c|null:part": Spread((0.123,))}
+    known = {"a.b": Spread((0.5, 0.625)), "a.c|null:part": Spread((0.123,)), "a.d": Spread((-0.004, 0.02))}
     assert quoted("a.b .2f", known) == "0.56 (0.50 to 0.62)"
     assert quoted("a.b .0%", known) == "56% (50% to 62%)"
     assert quoted("a.c|null:part", known) == "0.12"
+    assert quoted("a.d +.2f", known) == "+0.01 (+0.00 to +0.02)"        # never -0.00
     with pytest.raises(LookupError, match="no study has the number 'a.x'"):
         quoted("a.x .2f", known)
 
