@@ -204,6 +204,10 @@ def execute(root: Path = ROOT) -> list[Run]:
     cache, every = get_cache(cache_path(root)), chapters(root)
     todo = [chapter for chapter in waiting(cache, every) if not rekey(cache, chapter)]
     print(f"Chapters: {len(every)}, to run: {len(todo)}", flush=True)
+    if todo and sys.platform == "linux":  # elsewhere a fork may not use what the system's own libraries have begun
+        import warm
+
+        warm.use()
     done: list[Run] = []
     with ThreadPoolExecutor(max_workers=cores()) as pool:
         for future in as_completed([pool.submit(run, chapter, root) for chapter in todo]):
