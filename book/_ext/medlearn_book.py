@@ -28,6 +28,7 @@ from figures import Live, NumberFigures, frame_once, notebooks  # noqa: E402
 from folds import Fold, FoldAsides, depart_fold, fold_cells, visit_fold  # noqa: E402
 from front import Hero, Part, Place, fill, gather  # noqa: E402
 from lint import claim_problems  # noqa: E402
+from numbered import FigureReferences  # noqa: E402
 from page_head import surround  # noqa: E402
 from predict import Predict, Prediction, box_predictions, depart_prediction, visit_prediction  # noqa: E402
 from recap import AddRecap  # noqa: E402
@@ -115,6 +116,7 @@ def exact_role(name, rawtext, text, lineno, inliner, options=None, content=None)
 
 def setup(app: Sphinx) -> dict:
     notebooks.create_figure_context = frame_once
+    app.add_domain(FigureReferences, override=True)
     app.add_node(ClaimsList)
     app.add_node(Place)
     app.add_node(Fold, html=(visit_fold, depart_fold))
