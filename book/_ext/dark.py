@@ -21,6 +21,9 @@ WHITE = 250               # from here on a pixel is paper
 PANEL = 0.01              # of the figure's area, at least, and
 FULL, MOSTLY = 0.97, 0.6  # filled like a picture: altogether, or mostly and in many colours
 COLOURS = 256
+PATCH = 8                 # pixels a side of the smallest rectangle that may explain a map's colours
+GRIDS = (0, 4)            # of cells of alike colours: two that one grid parts, the other may join
+GREY = 30                 # how far the channels of a grey differ at most
 PAPER = (16 / 255, 22 / 255, 27 / 255)  # --paper of the dark, in book.css
 SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 CARD = re.compile(r'(id="patch_\d+">\s*<path [^>]*style="fill: )#ffffff')  # a figure's paper, and its axes'
@@ -118,13 +121,31 @@ def turn(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def panels(rgb: np.ndarray) -> np.ndarray:
-    """Where a scan or a map lies, whose greys mean something: large, filled, in many colours or a full rectangle."""
+    """Where a scan or a map lies, whose greys mean something: large, filled, in many colours or a full rectangle.
+
+    With it what explains its colours: a rectangle in them, as a legend or a colour bar has.
+    """
     things, _ = ndimage.label(rgb.min(axis=2) < WHITE)
-    kept = np.zeros(rgb.shape[:2], bool)
+    kept, others = np.zeros(rgb.shape[:2], bool), []
     for number, box in enumerate(ndimage.find_objects(things), 1):
         inside = things[box] == number
-        if inside.size < PANEL * things.size or inside.mean() < MOSTLY:
+        large, filled = inside.size >= PANEL * things.size, inside.mean()
+        if filled < (MOSTLY if large else FULL):
             continue
-        colours = len(np.unique((rgb[box] // 4).astype(np.int32) @ (1, 64, 4096)))
-        kept[box] |= inside.mean() >= FULL or colours >= COLOURS
+        colours = len(np.unique((rgb[box] // 4).astype(np.int32) @ (1, 64, 4096))) if large else 0
+        if large and (filled >= FULL or colours >= COLOURS):
+            kept[box] = True
+        elif min(inside.shape) >= PATCH and (np.ptp(rgb[box], axis=2) > GREY).mean() >= MOSTLY:
+            others.append((box, inside))
+    shown = {shift: np.unique(numbered(rgb[kept], shift)) for shift in GRIDS if others}
+    for box, inside in others:
+        found = [np.isin(numbered(rgb[box][inside], shift), shown[shift]) for shift in GRIDS]
+        if np.any(found, axis=0).mean() >= MOSTLY:
+            kept[box] |= inside
     return kept
+
+
+def numbered(rgb: np.ndarray, shift: int) -> np.ndarray:
+    """One number for all colours of a cell of 8 levels a side, on a grid that is shifted by so many."""
+    red, green, blue = np.moveaxis((rgb.astype(np.int32) + shift) >> 3, -1, 0)
+    return red << 12 | green << 6 | blue

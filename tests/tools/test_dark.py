@@ -26,6 +26,25 @@ def test_a_scan_is_found_and_a_line_is_none():
     assert kept[10:90, 10:90].all() and kept.sum() == 6400
 
 
+def test_what_explains_a_maps_colours_keeps_them_and_other_ink_does_not():
+    rgb = figure()
+    rgb[30:40, 30:40] = 240, 228, 66                                    # a tissue on the scan
+    rgb[10:20, 110:122] = 240, 228, 66                                  # its patch in the legend
+    rgb[25:35, 110:122] = 0, 158, 115                                   # of a tissue that is not in the picture
+    rgb[70:80, 110:122] = 40, 40, 40                                    # a bar in the grey of the scan
+    rgb[90:92, 110:190] = 240, 228, 66                                  # a line in its colour
+    kept = panels(rgb)
+    assert kept[10:20, 110:122].all() and kept.sum() == 6400 + 120
+
+
+def test_a_colour_bar_with_ticks_keeps_its_colours():
+    rgb = figure()
+    rgb[30:40, 30:40], rgb[40:50, 30:40] = (53, 183, 121), (253, 231, 37)
+    rgb[10:50, 95:105], rgb[50:90, 95:105] = (53, 184, 122), (253, 231, 37)    # as a map's rounding has it
+    rgb[30, 105:108] = rgb[70, 105:108] = 0                             # ticks
+    assert panels(rgb)[10:90, 95:105].all()
+
+
 def test_paper_is_glass_ink_is_light_and_the_scan_is_itself():
     made = np.asarray(twin(Image.fromarray(figure())))
     assert (made[5, 5] == 0)[3] and made.shape == (100, 200, 4)
