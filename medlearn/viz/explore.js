@@ -19,7 +19,7 @@ function (id, data) {
       over.hidden = !data.frames[frame][0];
       if (!over.hidden) over.src = data.frames[frame][0];
       image.alt = data.frames[frame][1];
-      box.style.setProperty("--paper-only", data.frames[frame][2]);
+      box.style.setProperty("--paper-only", data.frames[frame][2] || data.frames[0][2]);
     }
 
     sliders.forEach(function (slider) {

@@ -121,8 +121,9 @@ def _html(uris: list[str], drawn: list[Frame], axes: list[Axis], alt: str, width
     alts = [caption(alt, axes, texts) for texts in product(*(axis.texts for axis in axes))]
     papers = [paper(frame) for frame in drawn]
     size = drawn[0].picture.size
+    told = [papers[0], *("" if one == papers[0] else one for one in papers[1:])]     # most frames lie as the first
     # The first frame is in the page already. "<" is written as an escape, so that no label can end the script.
-    data = json.dumps({"frames": list(zip(["", *uris[1:]], alts, papers)), "texts": [axis.texts for axis in axes]},
+    data = json.dumps({"frames": list(zip(["", *uris[1:]], alts, told)), "texts": [axis.texts for axis in axes]},
                       ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(_template("explore.html")).substitute(
         id=sha256((uris[0] + data).encode()).hexdigest()[:12],

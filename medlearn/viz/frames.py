@@ -45,7 +45,7 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
             raise TypeError(f"draw: expected a matplotlib Figure, or None after drawing on plt.gcf(); got {drawn!r}")
         if drawn is None and (figure.number in already_open or len(figure.get_children()) == 1):
             raise ValueError("draw: expected a matplotlib Figure, or None after drawing on plt.gcf(); got neither")
-        return Frame(_picture_of(figure, dpi), _pictures_at(figure))
+        return _frame_of(figure, dpi)
     finally:
         for number in set(plt.get_fignums()) - already_open:
             plt.close(number)
@@ -53,7 +53,7 @@ def render(draw: Callable[..., Any], values: dict[str, Any], dpi: int) -> Frame:
             plt.close(drawn)
 
 
-def _picture_of(figure: Figure, dpi: int) -> Image:
+def _frame_of(figure: Figure, dpi: int) -> Frame:
     """The figure, drawn once (`savefig` draws it twice, and packs a PNG), and given back as it was."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -63,19 +63,27 @@ def _picture_of(figure: Figure, dpi: int) -> Image:
         figure.dpi = dpi
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        return Frame(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), _pictures_at(figure))
     finally:
         figure.dpi, figure.canvas = before
 
 
 def _pictures_at(figure: Figure) -> tuple[Box, ...]:
-    """The axes that show an image or a map, whose colours mean something, and the whole where the figure itself does."""
+    """The axes that show an image or a map, whose colours mean something, and a legend's patches, which say what.
+
+    It is the whole where the figure itself is an image.
+    """
     from matplotlib.collections import QuadMesh
+    from matplotlib.patches import Patch
 
     if figure.images:
         return ((0.0, 0.0, 1.0, 1.0),)
-    boxes = (ax.get_position() for ax in figure.axes
-             if ax.get_visible() and (ax.images or any(isinstance(c, QuadMesh) for c in ax.collections)))
+    boxes = [ax.get_position() for ax in figure.axes
+             if ax.get_visible() and (ax.images or any(isinstance(c, QuadMesh) for c in ax.collections))]
+    if boxes:
+        legends = [*figure.legends, *filter(None, (ax.get_legend() for ax in figure.axes))]
+        boxes += [patch.get_window_extent().transformed(figure.transFigure.inverted())
+                  for legend in legends for patch in legend.legend_handles if isinstance(patch, Patch)]
     return tuple((round(box.x0, 4), round(1 - box.y1, 4), round(box.x1, 4), round(1 - box.y0, 4)) for box in boxes)
 
 
@@ -132,7 +140,7 @@ def _same(picture: Image, first: Image) -> np.ndarray:
 
 
 def _colours(picture: Image) -> np.ndarray:
-    """One number for each pixel, (H, W): a comparison of three channels takes ten times as long."""
+    """One number for each pixel, (H, W): to compare three channels takes several times as long."""
     return np.asarray(picture.convert("RGBX")).view(np.uint32)[..., 0]
 
 

@@ -7,6 +7,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -110,6 +112,22 @@ def test_where_pictures_lie_is_told_and_where_lines_lie_is_not():
 
     assert render(scan_and_curve, {}, 50).pictures_at == ((0.1, 0.2, 0.4, 0.8), (0.5, 0, 1, 1))
     assert render(whole, {}, 50).pictures_at == ((0, 0, 1, 1),)
+
+
+def test_the_patches_of_a_legend_beside_a_picture_are_told_too():
+    def scan_with_legend(shown):
+        figure, ax = plt.subplots(figsize=(3, 3))
+        ax.set_position((0.1, 0.3, 0.8, 0.6))
+        ax.imshow(np.eye(4)) if shown else ax.plot([0, 1], label="a line")
+        figure.legend(handles=[Patch(color="#f0e442", label="white matter"), Line2D([], [], label="a line")],
+                      loc="lower center")
+        return figure
+
+    frame = render(scan_with_legend, {"shown": True}, 100)
+    left, top, right, bottom = (round(300 * at) for at in frame.pictures_at[1])
+    patch = np.asarray(frame.picture)[top + 1:bottom - 1, left + 1:right - 1]
+    assert len(frame.pictures_at) == 2 and patch.size and (patch == (240, 228, 66)).all()
+    assert render(scan_with_legend, {"shown": False}, 100).pictures_at == ()
 
 
 def test_pictures_have_one_size(refused):
