@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -119,31 +120,33 @@ def keep(cache: JupyterCacheAbstract, done: Run) -> None:
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
+def ran(root: Path = ROOT) -> Iterator[tuple[Path, NotebookNode]]:
+    """Every chapter whose code has run as it is now, with its outputs."""
+    for chapter in chapters(root):
+        with suppress(LookupError):
+            yield chapter, executed(chapter, root)
+
+
 def unheld(root: Path = ROOT) -> list[str]:
     """Claims that did not hold when their chapter last ran here, one line of text each."""
     found = []
-    for chapter in chapters(root):
-        with suppress(LookupError):
-            printed = "".join(output.get("text", "") for cell in executed(chapter, root).cells
-                              for output in cell.get("outputs", ()))
-            found += [f"{chapter.relative_to(root).as_posix()}: {line}" for line in UNHELD.findall(printed)]
+    for chapter, done in ran(root):
+        printed = "".join(output.get("text", "") for cell in done.cells for output in cell.get("outputs", ()))
+        found += [f"{chapter.relative_to(root).as_posix()}: {line}" for line in UNHELD.findall(printed)]
     return found
 
 
 def unshown(root: Path = ROOT) -> list[str]:
     """Claims whose cell has run and did not print their line, or may raise unnoticed; one line of text each."""
     found = []
-    for chapter in chapters(root):
-        try:
-            ran, where = executed(chapter, root), chapter.relative_to(root).as_posix()
-        except LookupError:
-            continue
-        for cell, done in zip(cells(chapter), ran.cells, strict=True):
+    for chapter, done in ran(root):
+        for cell, with_outputs in zip(cells(chapter), done.cells, strict=True):
             if cell.kind != "code":
                 continue
-            printed = "".join(output.get("text", "") for output in done.outputs if output.get("name") == "stdout")
+            printed = "".join(output.get("text", "") for output in with_outputs.outputs
+                              if output.get("name") == "stdout")
             for id, line in claims_in(cell.source):
-                place = f"{where}:{cell.line + line - 1}: claim {id}"
+                place = f"{chapter.relative_to(root).as_posix()}:{cell.line + line - 1}: claim {id}"
                 if not re.search(rf"^Claim {re.escape(id)} (holds|DOES NOT HOLD HERE): ", printed, re.MULTILINE):
                     found.append(f"{place} printed no line, although its cell has run")
                 elif RAISES in cell.tags:

@@ -5,6 +5,7 @@ A picture (PNG) is turned pixel by pixel, a drawing (SVG) colour by colour.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -39,11 +40,12 @@ class AddDarkTwins(SphinxPostTransform):
 
     def run(self) -> None:
         root = Path(self.env.srcdir)
-        for image in list(self.document.findall(nodes.image)):
-            if not has_twin(image):
-                continue
-            light = root / image["uri"]
-            dark, size = ADD_TWIN[light.suffix](light)
+        images = [image for image in self.document.findall(nodes.image) if has_twin(image)]
+        drawn = list(dict.fromkeys(root / image["uri"] for image in images))
+        with ThreadPoolExecutor() as pool:      # numpy and Pillow compute side by side
+            twins = dict(zip(drawn, pool.map(lambda light: ADD_TWIN[light.suffix](light), drawn)))
+        for image in images:
+            dark, size = twins[root / image["uri"]]
             image["width"], image["height"] = map(str, size)        # nothing moves while it loads
             other = image.deepcopy()
             other["uri"] = dark.relative_to(root).as_posix()
@@ -106,11 +108,16 @@ def twin(figure: Image.Image) -> Image.Image:
     paper = Image.new("RGBA", figure.size, "white")
     rgb = np.asarray(Image.alpha_composite(paper, figure.convert("RGBA")).convert("RGB"))
     kept = panels(rgb)
-    drawn = ~kept & (rgb.min(axis=2) < 255)                               # most of a figure is paper
-    made = np.zeros((*rgb.shape[:2], 4), np.uint8)
-    made[kept] = np.insert(rgb[kept], 3, 255, axis=1)
+    drawn = ~kept & (darkest(rgb) < 255)                                  # most of a figure is paper
+    made = np.dstack([rgb, np.full_like(kept, 255, np.uint8)]) * kept[..., None]
     made[drawn] = (np.concatenate(turn(rgb[drawn] / np.float32(255)), axis=1) * 255).round()
     return Image.fromarray(made)
+
+
+def darkest(colours: np.ndarray) -> np.ndarray:
+    """The least of each pixel's three channels; faster than a minimum along so short an axis."""
+    red, green, blue = np.moveaxis(colours, -1, 0)
+    return np.minimum(np.minimum(red, green), blue)
 
 
 def turn(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +132,7 @@ def panels(rgb: np.ndarray) -> np.ndarray:
 
     With it what explains its colours: a rectangle in them, as a legend or a colour bar has.
     """
-    things, _ = ndimage.label(rgb.min(axis=2) < WHITE)
+    things, _ = ndimage.label(darkest(rgb) < WHITE)
     kept, others = np.zeros(rgb.shape[:2], bool), []
     for number, box in enumerate(ndimage.find_objects(things), 1):
         inside = things[box] == number

@@ -23,8 +23,9 @@ TISSUES = ("background", "CSF", "grey matter", "white matter")
 class Brain:
     r"""A T1-weighted scan with the probability of each tissue in each voxel; their sum is at most 1.
 
-    Shapes: `t1`, `csf`, `grey`, `white` and `labels` are `(X, Y, Z)`, axes to the right, front and top;
-    `affine (4, 4)` takes voxel indices to mm. Units: 1 mm voxels; `t1` as stored, 0..255; probabilities 0..1.
+    Shapes: `t1` and `labels` are `(X, Y, Z)`, axes to the right, front and top; `probabilities (3, X, Y, Z)` holds
+    `csf`, `grey` and `white`; `affine (4, 4)` takes voxel indices to mm.
+    Units: 1 mm voxels; `t1` as stored, 0..255; probabilities 0..1.
     `labels` is the most probable of `TISSUES`: 0 background, 1 CSF, 2 grey matter, 3 white matter. Chapter 1.
 
     >>> scan = load_mni152().on_grid(64, z_mm=[0.0, 20.0])
@@ -33,11 +34,24 @@ class Brain:
     """
 
     t1: Float[Tensor, "x y z"]
-    csf: Float[Tensor, "x y z"]
-    grey: Float[Tensor, "x y z"]
-    white: Float[Tensor, "x y z"]
+    probabilities: Float[Tensor, "3 x y z"]
     labels: Int64[Tensor, "x y z"]
     affine: np.ndarray
+
+    @property
+    def csf(self) -> Float[Tensor, "x y z"]:
+        """The probability of cerebrospinal fluid."""
+        return self.probabilities[0]
+
+    @property
+    def grey(self) -> Float[Tensor, "x y z"]:
+        """The probability of grey matter."""
+        return self.probabilities[1]
+
+    @property
+    def white(self) -> Float[Tensor, "x y z"]:
+        """The probability of white matter."""
+        return self.probabilities[2]
 
     @cached_property
     def white_level(self) -> float:
@@ -70,11 +84,6 @@ class Brain:
         probability = sample(self.probabilities, self.affine, points)
         nothing = torch.zeros(len(heights), *[size] * dim, dtype=torch.int64)
         return Scan(t1, most_probable(probability), nothing, nothing.clone(), affine)
-
-    @cached_property
-    def probabilities(self) -> Float[Tensor, "3 x y z"]:
-        """CSF, grey and white matter as the channels of one volume."""
-        return torch.stack([self.csf, self.grey, self.white])
 
 
 @lru_cache(maxsize=1)
@@ -114,7 +123,7 @@ def load_mni152() -> Brain:
     torch.div(volumes[2], 255, out=white)
     torch.sub(1, grey, out=csf).sub_(white).masked_fill_(t1 <= 0, 0.0).clamp_min_(0)    # rounding may leave -6e-8
     labels = most_probable(probability[None])[0]
-    return Brain(t1, csf, grey, white, labels, affine)
+    return Brain(t1, probability, labels, affine)
 
 
 def most_probable(probability: Float[Tensor, "b 3 *s"]) -> Int64[Tensor, "b *s"]:
