@@ -183,7 +183,8 @@ def _network() -> nn.Module:
     last = nn.Conv2d(12, 1, 3, padding=1)
     for part in last.parameters():
         nn.init.zeros_(part)
-    return nn.Sequential(nn.Conv2d(2, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), last)
+    net = nn.Sequential(nn.Conv2d(2, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), last)
+    return net.to(memory_format=torch.channels_last)        # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def _estimate(net: nn.Module, plan: Any, scan: Tensor, scanner: str) -> Tensor:

@@ -57,9 +57,7 @@ def trial(loss: Loss, *, seed: int = 0) -> Trial:
     learnt, test = clinic(seed)
     net = _network(seed)
     optimizer, generator = torch.optim.AdamW(net.parameters(), lr=RATE), torch.Generator().manual_seed(seed)
-    seen, labels = views(learnt), (learnt.lesion > 0).long()
-    mean, spread = seen.mean((0, 2, 3), keepdim=True), seen.std((0, 2, 3), keepdim=True)
-    seen = ((seen - mean) / spread).contiguous(memory_format=torch.channels_last)
+    (seen, unseen), labels = _views(seed), (learnt.lesion > 0).long()
     for step in range(STEPS):
         some = torch.randint(LEARNT, (BATCH,), generator=generator)
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
@@ -68,7 +66,7 @@ def trial(loss: Loss, *, seed: int = 0) -> Trial:
         value.backward()
         optimizer.step()
     with torch.no_grad():
-        answer = net((views(test) - mean) / spread).argmax(1) == 1
+        answer = net(unseen).argmax(1) == 1
     truth = test.lesion > 0
     ill, hit, marked = (mask.flatten(1).any(1) for mask in (truth, truth & answer, answer))
     dice = confusion_counts(answer.flatten(0, 1)[None], truth.flatten(0, 1)[None], classes=2).foreground().dice.item()
@@ -112,6 +110,14 @@ def views(scan: Scan) -> Float[Tensor, "b 9 x y"]:
 def _clinic(seed: int) -> tuple[Scan, Scan]:
     cohort = BrainCohort(seed=1000 + seed, size=96, lesions=RARE)
     return cohort.batch(range(LEARNT)), cohort.batch(range(LEARNT, LEARNT + TEST))
+
+
+@lru_cache(maxsize=4)
+def _views(seed: int) -> tuple[Tensor, Tensor]:
+    """The views of both groups of a clinic, each over its spread among those that are learnt from."""
+    learnt, test = map(views, clinic(seed))
+    mean, spread = learnt.mean((0, 2, 3), keepdim=True), learnt.std((0, 2, 3), keepdim=True)
+    return ((learnt - mean) / spread).contiguous(memory_format=torch.channels_last), (test - mean) / spread
 
 
 def _blur(image: Tensor, half: int) -> Tensor:

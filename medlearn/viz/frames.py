@@ -6,6 +6,7 @@ import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,22 +152,29 @@ def encode(pictures: Sequence[Image], limit_bytes: int) -> list[str]:
     """
     count = len(pictures)
     some = sorted({0, *(round(k * (count - 1) / SAMPLE) for k in range(SAMPLE + 1))})
-    flat: dict[float, dict[int, str]] = {}              # as PNG, which knows no quality
+
+    @cache
+    def scaled(share: float) -> list[Image]:
+        return [_scaled(picture, share) for picture in pictures]
+
+    @cache
+    def uri(k: int, kind: str, share: float, quality: int) -> str:
+        first, *_ = scaled(share)
+        return data_uri(scaled(share)[k], quality, first=first if k else None, kind=kind)
+
+    def made(numbers: Iterable[int], kind: str, share: float, quality: int) -> dict[int, str]:
+        if kind == "PNG":
+            quality = 100                               # it knows none
+        return {k: uri(k, kind, share, quality if k else max(quality, FIRST)) for k in numbers}
+
     for share, quality in STEPS:
-        scaled = [_scaled(picture, share) for picture in pictures]
-
-        def made(numbers: Iterable[int], kind: str) -> dict[int, str]:
-            return {k: data_uri(scaled[k], quality, first=scaled[0], kind=kind) if k else
-                    data_uri(scaled[0], max(quality, FIRST), kind=kind) for k in numbers}
-
-        if share not in flat:
-            flat[share] = made(some, "PNG")
-        kind, uris = min(((lossy(), made(some, lossy())), ("PNG", flat[share])), key=lambda pair: _weight(pair[1]))
+        kind, uris = min(((kind, made(some, kind, share, quality)) for kind in (lossy(), "PNG")),
+                         key=lambda pair: _weight(pair[1]))
         per_frame = (_weight(uris) - len(uris[0])) / max(1, len(some) - 1)
         last = (share, quality) == STEPS[-1]
         if len(uris[0]) + per_frame * (count - 1) > 1.2 * limit_bytes and not last:
             continue
-        uris = uris | made(set(range(count)) - set(some), kind)
+        uris = made(range(count), kind, share, quality)
         if _weight(uris) <= limit_bytes or last:
             break
     if _weight(uris) > limit_bytes:

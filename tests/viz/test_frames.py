@@ -199,10 +199,11 @@ def test_a_sample_spares_the_rest_of_a_step_that_is_too_heavy(monkeypatch):
     pictures, tried = [picture(n) for n in range(40)], []
     real = frames.data_uri
     monkeypatch.setattr(frames, "data_uri",
-                        lambda one, quality, **how: (tried.append(quality), real(one, quality, **how))[1])
+                        lambda one, quality, **how: (tried.append(how["kind"] == "PNG" or quality),
+                                                     real(one, quality, **how))[1])
     uris = encode(pictures, weight_at(pictures, *STEPS[2]))
-    assert [tried.count(quality) for _, quality in STEPS[:3]] == [10, 4, 39] and len(uris) == 40   # 5 as PNG, once
-    assert tried.count(FIRST) == 2                                                                # the first, twice
+    assert [tried.count(quality) for _, quality in STEPS[:3]] == [5, 4, 39] and len(uris) == 40
+    assert tried.count(True) == 5 and tried.count(FIRST) == 1                   # as PNG; and the first, once for all
 
 
 def test_what_cannot_fit_is_given_at_its_smallest_with_a_warning():
