@@ -73,9 +73,12 @@ def cache_path(root: Path = ROOT) -> Path:
     return root / "_build" / ".jupyter_cache" / digest(root)
 
 
-def executed(chapter: Path, root: Path = ROOT) -> NotebookNode:
-    """A chapter's source as it is now, with the outputs of its last run; LookupError where its code has not run."""
-    kept = cache_path(root)
+def executed(chapter: Path, root: Path = ROOT, kept: Path | None = None) -> NotebookNode:
+    """A chapter's source as it is now, with the outputs of its last run; LookupError where its code has not run.
+
+    Who asks for many chapters says where they are `kept`, which takes as long to find out as to read one.
+    """
+    kept = kept or cache_path(root)
     if kept.exists():
         with suppress(KeyError):
             return get_cache(kept).merge_match_into_notebook(read(chapter))[1]
@@ -122,9 +125,10 @@ def keep(cache: JupyterCacheAbstract, done: Run) -> None:
 
 def ran(root: Path = ROOT) -> Iterator[tuple[Path, NotebookNode]]:
     """Every chapter whose code has run as it is now, with its outputs."""
+    kept = cache_path(root)
     for chapter in chapters(root):
         with suppress(LookupError):
-            yield chapter, executed(chapter, root)
+            yield chapter, executed(chapter, root, kept)
 
 
 def unheld(root: Path = ROOT) -> list[str]:
