@@ -18,7 +18,8 @@ from chapters import ROOT, Cell, cells, chapters
 from exercises import SOLUTION
 from folding import SHOWN_FIRST, TABLE, fold_of, needed
 
-# settings with more training: a claim is asked there too, and its numbers stand apart from those of the usual budget
+# settings with more training: a claim is asked there too, and its numbers stand apart from those of the usual budget,
+# quoted as `name with longer training`
 LONGER: dict[str, dict[str, str]] = {"four times the steps": {"MEDLEARN_BUDGET": "4"},
                                      "full scale": {"MEDLEARN_SCALE": "full"}}
 # the usual steps on the grid of the full scale, in chapters whose grid is finer there; quoted as `name at 1 mm`
@@ -229,6 +230,6 @@ def quoted(text: str, known: dict[str, Spread]) -> str:
 
 def all_quantities(root: Path = ROOT) -> dict[str, Spread]:
     """What any page may quote."""
-    return {name + told: spread for study in studies(root).values()
-            for told, runs in (("", study.usual), (" at 1 mm", study.among(FINER)))
-            for name, spread in runs.quantities().items()}
+    return {f"{name} {told}".rstrip(): spread for study in studies(root).values()
+            for told, part in {"": study.usual, **{told: study.among(runs) for told, runs in ASIDE.items()}}.items()
+            for name, spread in part.quantities().items()}

@@ -22,6 +22,7 @@ WHITE = 250               # from here on a pixel is paper
 PANEL = 0.01              # of the figure's area, at least, and
 FULL, MOSTLY = 0.97, 0.6  # filled like a picture: altogether, or mostly and in many colours
 COLOURS = 256
+STICKS_OUT = 0.1          # of a panel's side: what is less filled is a tick
 PATCH = 8                 # pixels a side of the smallest rectangle that may explain a map's colours
 GRIDS = (0, 4)            # of cells of alike colours: two that one grid parts, the other may join
 GREY = 30                 # how far the channels of a grey differ at most
@@ -130,6 +131,7 @@ def turn(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def panels(rgb: np.ndarray) -> np.ndarray:
     """Where a scan or a map lies, whose greys mean something: large, filled, in many colours or a full rectangle.
 
+    A line around something in it, which may be white, parts it and leaves a hole.
     With it what explains its colours: a rectangle in them, as a legend or a colour bar has.
     """
     things, _ = ndimage.label(darkest(rgb) < WHITE)
@@ -139,10 +141,12 @@ def panels(rgb: np.ndarray) -> np.ndarray:
         large, filled = inside.size >= PANEL * things.size, inside.mean()
         if filled < (MOSTLY if large else FULL):
             continue
-        colours = len(np.unique((rgb[box] // 4).astype(np.int32) @ (1, 64, 4096))) if large else 0
-        if large and (filled >= FULL or colours >= COLOURS):
-            kept[box] = True
-        elif min(inside.shape) >= PATCH and (np.ptp(rgb[box], axis=2) > GREY).mean() >= MOSTLY:
+        if large:
+            panel, whole = trimmed(inside), ndimage.binary_fill_holes(inside)
+            if whole[panel].mean() >= FULL or len(np.unique(rgb[box] // 4 @ (1, 64, 4096))) >= COLOURS:
+                kept[box][panel] = True
+                continue
+        if min(inside.shape) >= PATCH and (np.ptp(rgb[box], axis=2) > GREY).mean() >= MOSTLY:
             others.append((box, inside))
     shown = {shift: np.unique(numbered(rgb[kept], shift)) for shift in GRIDS if others}
     for box, inside in others:
@@ -150,6 +154,12 @@ def panels(rgb: np.ndarray) -> np.ndarray:
         if np.any(found, axis=0).mean() >= MOSTLY:
             kept[box] |= inside
     return kept
+
+
+def trimmed(inside: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that belong to a panel, without the ticks that stick out of it."""
+    ends = [np.flatnonzero(inside.mean(axis=axis) >= STICKS_OUT)[[0, -1]] for axis in (1, 0)]
+    return tuple(slice(first, last + 1) for first, last in ends)
 
 
 def numbered(rgb: np.ndarray, shift: int) -> np.ndarray:

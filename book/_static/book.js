@@ -27,13 +27,14 @@
     let value, labels = [];
     if (kind === "choice") {
       const list = [...box.querySelectorAll(":scope > ul")].pop();
-      labels = [...list.children].map((item, i) => node("label", {}, node("input", { type: "radio", name: key, value: i }),
+      const type = right.includes(",") ? "checkbox" : "radio";
+      labels = [...list.children].map((item, i) => node("label", {}, node("input", { type, name: key, value: i }),
         node("span", {}, ...item.childNodes)));
       form.append(...labels);
       list.replaceWith(form);
       value = {
-        get: () => form.querySelector("input:checked")?.value ?? "",
-        set: (text) => { const input = form.querySelectorAll("input")[text]; if (input) input.checked = true; },
+        get: () => [...form.querySelectorAll("input:checked")].map((input) => input.value).join(","),
+        set: (text) => form.querySelectorAll("input").forEach((input) => { input.checked = text.split(",").includes(input.value); }),
       };
     } else {
       const input = kind === "number"
@@ -52,16 +53,16 @@
       commit.hidden = given;
       again.hidden = !given;
       if (answer) { answer.hidden = !given; answer.open = given; }
-      const rights = right.split(",");
+      const rights = right.split(","), chosen = given ? kept.split(",") : [];
       labels.forEach((label, i) => {
         label.classList.toggle("right", given && rights.includes(String(i)));
-        label.classList.toggle("wrong", given && kept === String(i) && !rights.includes(kept));
+        label.classList.toggle("wrong", chosen.includes(String(i)) && !rights.includes(String(i)));
       });
-      said.textContent = given ? verdict(kept, rights) : "";
+      said.textContent = given ? verdict(kept) : "";
     }
 
-    function verdict(kept, rights) {
-      if (kind === "choice" && right) return rights.includes(kept) ? "You saw it coming." : "It came otherwise.";
+    function verdict(kept) {
+      if (kind === "choice" && right) return kept === right ? "You saw it coming." : "It came otherwise.";
       if (kind !== "number") return "Kept in this browser only.";
       const guess = Number(kept), truth = Number(number), reach = within === undefined ? Math.abs(truth) * 0.1 : Number(within);
       return Math.abs(guess - truth) <= reach ? `You saw it coming: it is ${number} ${unit}.` : `It is ${number} ${unit}.`;
@@ -101,7 +102,7 @@
     if (target?.closest("details")) target.scrollIntoView();
   }
 
-  const SCROLLS = "div.math, dl.py dd > p, pre, .table-box, .output.text_html, .pst-scrollable-table-container, table.claim-study";
+  const SCROLLS = "div.math mjx-container, dl.py dd > p, pre, .table-box, .output.text_html, .pst-scrollable-table-container, table.claim-study";
 
   // What has to be scrolled sideways can be reached by keyboard, and nothing else is a stop on the way.
   function reachable() {

@@ -84,6 +84,17 @@ def cut_formulas(page: Page) -> list[str]:
     ).map(e => e.textContent.slice(0, 80))""")
 
 
+def stuck_formulas(page: Page) -> list[str]:
+    """Formulas that are wider than the column and cannot be pushed aside, or not with the keyboard."""
+    return page.run("""Array.from(document.querySelectorAll('div.math mjx-container')).filter(e => {
+        if (e.scrollWidth <= e.clientWidth + 2) return false;
+        e.scrollLeft = 20;
+        const moves = e.scrollLeft > 0;
+        e.scrollLeft = 0;
+        return !moves || e.tabIndex < 0;
+    }).map(e => e.textContent.slice(0, 80))""")
+
+
 def cut_code(page: Page) -> list[str]:
     """Code that is wider than the column, so that the ends of its lines are hidden."""
     return page.run("""Array.from(document.querySelectorAll('.highlight pre')).filter(

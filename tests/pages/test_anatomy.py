@@ -20,6 +20,7 @@ CHAPTER = [
     "::::{predict}\nWhich is it?\n\n- [ ] the *first*\n- [x] the second, $x$\n\n---\n\nThe second, as you see.\n::::\n",
     ":::{predict}\n:number: 0.25\n:unit: mm\n\nHow much?\n\n---\n\nA quarter.\n:::\n",
     "**Predict.** what do you think?\n",
+    "::::{predict}\nWhich two?\n\n- [x] a\n- [ ] b\n- [x] c\n\n---\n\nThe outer ones.\n::::\n",
     "## Exercises\n\n::::{exercise} Double\n:label: one-double\nWrite it.\n::::\n",
     ":::{admonition} Hint\n:class: dropdown\nAdd it to itself.\n:::\n",
     cell('def double(x):\n    return 2 * x', "solution", "hide-cell"),
@@ -52,7 +53,7 @@ def page(site):
 def test_machinery_is_folded_under_a_name_and_an_idea_stands_open(page):
     folds = page.run("Array.from(document.querySelectorAll('details.fold > summary'), e => [e.innerText, e.parentNode.open])")
     assert folds == [["Set-up, 3 lines", False], ["The code of this figure, 4 lines", False], ["The same again, 3 lines", False],
-                     ["The answer", False], ["The answer", False], ["Hint", False], ["Solution", False],
+                     ["The answer", False], ["The answer", False], ["The answer", False], ["Hint", False], ["Solution", False],
                      ["Solution to Exercise 1.1 (Double)", False]]
     shown = page.run("Array.from(document.querySelectorAll('.cell_input'), e => e.checkVisibility())")
     assert shown == [False, True, False, True, False, False]
@@ -107,6 +108,20 @@ def test_a_number_and_some_words_commit_too(page):
     third.locator("textarea").fill("large")
     third.locator("button[type=submit]").click()
     assert "Kept in this browser only." in third.inner_text()
+
+
+def test_where_several_are_right_one_of_them_is_not_enough(page, site):
+    fourth = page.tab.locator(".predict").nth(3)
+    for ticked, verdict, classes in (((0,), "otherwise", ["right", "", "right"]), ((0, 2), "You saw it", ["right", "", "right"]),
+                                     ((0, 1, 2), "otherwise", ["right", "wrong", "right"])):
+        for k in range(3):
+            fourth.locator("input").nth(k).set_checked(k in ticked)
+        fourth.locator("button[type=submit]").click()
+        assert verdict in fourth.locator(".predict-said").inner_text()
+        assert [label.get_attribute("class") or "" for label in fourth.locator("label").all()] == classes
+        page.open(site[1])
+        assert [box.is_checked() for box in fourth.locator("input").all()] == [k in ticked for k in range(3)]
+        fourth.get_by_text("Think again").click()
 
 
 def test_without_javascript_an_answer_is_a_fold_and_the_choices_a_list(site):

@@ -172,6 +172,11 @@ def test_formulas_are_set_and_stop_no_tab_key(page):
 
 
 @vendored
+def test_what_a_phone_is_too_narrow_for_can_be_pushed_aside(name, phone, home):
+    assert ask.stuck_formulas(shown(phone, home + name)) == []
+
+
+@vendored
 def test_a_desk_is_wide_enough_for_every_formula_and_line_of_code(page):
     assert ask.cut_formulas(page) == ask.cut_code(page) == []
 

@@ -78,6 +78,8 @@ def test_the_good_page_has_no_fault(look, explorer):
     ("<span class='math'><mjx-container><mjx-merror>bad</mjx-merror></mjx-container></span>", ask.unset_formulas, "bad"),
     ("<span class='math'><mjx-container tabindex='0'>stop</mjx-container></span>", ask.formulas_on_the_way, "stop"),
     ("<div class='math' style='overflow-x:auto'><div style='width:500px'>a long one</div></div>", ask.cut_formulas, "long"),
+    ("<div class='math'><mjx-container tabindex='0' style='display:block'><div style='width:500px'>stuck</div></mjx-container></div>",
+     ask.stuck_formulas, "stuck"),
     ("<div class='highlight'><pre style='overflow-x:auto'>a long line of code" + 90 * " x" + "</pre></div>", ask.cut_code, "a long line"),
     (f"<figure class='drawn'><div><img alt='x' src='{DOT}#white'></div></figure>", ask.white_cards, "#white"),
     (f"<div class='medlearn-frame'><img alt='a frame' src='{DOT}'></div>", ask.white_cards, "a frame"),

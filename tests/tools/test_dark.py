@@ -45,6 +45,30 @@ def test_a_colour_bar_with_ticks_keeps_its_colours():
     assert panels(rgb)[10:90, 95:105].all()
 
 
+@pytest.mark.parametrize("grey", [255, 20])
+def test_a_white_outline_does_not_part_a_scan(grey):
+    rgb = figure()
+    rgb[10:90, 10:90] = 90                                              # of one grey, as a map may be
+    rgb[20:70, 20:70] = 255                                             # an outline, 2 pixels wide, around a lesion
+    rgb[22:68, 22:68] = grey
+    kept = panels(rgb)
+    assert kept[10:90, 10:90].all() and kept.sum() == 6400
+
+
+def test_the_paper_between_the_ticks_of_a_panel_is_not_the_panels():
+    rgb = figure()
+    rgb[20:90:20, 90:94] = 0                                            # ticks that hang on it
+    kept = panels(rgb)
+    assert kept[10:90, 10:90].all() and kept.sum() == 6400
+
+
+def test_the_frame_of_a_plot_is_no_panel():
+    rgb = figure()
+    rgb[10:90, 110:190] = 0
+    rgb[12:88, 112:188] = 255
+    assert panels(rgb).sum() == 6400
+
+
 def test_paper_is_glass_ink_is_light_and_the_scan_is_itself():
     made = np.asarray(twin(Image.fromarray(figure())))
     assert (made[5, 5] == 0)[3] and made.shape == (100, 200, 4)
