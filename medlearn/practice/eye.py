@@ -133,7 +133,9 @@ def trained(net: nn.Module, learnt: Slices, *, seed: int) -> nn.Module:
     for layer in net.modules():
         if callable(reset := getattr(layer, "reset_parameters", None)):
             reset()                                         # what a network has learnt elsewhere is not brought along
-    net.to(memory_format=torch.channels_last)               # type: ignore[call-overload]  # missing in torch's stubs
+    for kernel in net.parameters():
+        if kernel.dim() == 4:                               # a design may have others, too
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
     optimizer, generator = torch.optim.AdamW(net.parameters(), lr=RATE), torch.Generator().manual_seed(seed)
     weight = torch.tensor(WEIGHTS)
     net.train()

@@ -106,3 +106,15 @@ def test_a_network_without_an_end_is_stopped_at_the_first_case():
 
     report = replace(registered()["eye.design"], limit_s=0.3).examine(lambda: Endless(1, 3, 1))
     assert report.passed == 0 and report.failure.endless
+
+
+def test_a_design_may_have_kernels_of_another_rank(short):
+    class OfVolumes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ask = nn.Conv3d(1, 3, (1, 3, 3), padding=(0, 1, 1))
+
+        def forward(self, image):
+            return self.ask(image[:, :, None])[:, :, 0]
+
+    assert all(0 <= dice <= 1 for dice in eye_trial(OfVolumes))
