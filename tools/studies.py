@@ -96,6 +96,11 @@ class Study:
         """The runs in some settings alone."""
         return Study(self.code, [run for run in self.runs if run["setting"] in settings])
 
+    @property
+    def parts(self) -> dict[str, Study]:
+        """Its usual runs, under no name, and those that stand apart, each kind under its own."""
+        return {"": self.usual, **{told: self.among(settings) for told, settings in ASIDE.items()}}
+
     def trials(self) -> dict[str, Trial]:
         """Every claim that a run showed, with its numbers over all runs."""
         found: dict[str, Trial] = {}
@@ -231,5 +236,4 @@ def quoted(text: str, known: dict[str, Spread]) -> str:
 def all_quantities(root: Path = ROOT) -> dict[str, Spread]:
     """What any page may quote."""
     return {f"{name} {told}".rstrip(): spread for study in studies(root).values()
-            for told, part in {"": study.usual, **{told: study.among(runs) for told, runs in ASIDE.items()}}.items()
-            for name, spread in part.quantities().items()}
+            for told, part in study.parts.items() for name, spread in part.quantities().items()}

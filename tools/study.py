@@ -185,9 +185,8 @@ def report(chosen: list[Path], root: Path = ROOT) -> bool:
     """Print every claim of these chapters over all its runs; whether any does not stand."""
     found: list[Study] = [study for chapter in chosen if (study := read_study(chapter, root))]
     stands = True
-    for heading, settings in {"": None, **ASIDE}.items():
-        trials = [one for study in found
-                  for one in (study.usual if settings is None else study.among(settings)).trials().items()]
+    for heading in ("", *ASIDE):
+        trials = [one for study in found for one in study.parts[heading].trials().items()]
         if heading and trials:
             print(f"{heading.capitalize()}:")
         for id, trial in trials:

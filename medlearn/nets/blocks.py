@@ -182,7 +182,9 @@ def dropout_of_levels(dropout: float | Sequence[float], levels: int) -> nn.Modul
 
 def lay_channels_last(net: nn.Module, dim: int) -> None:
     """Its weights in the order of memory that is faster, `(B, *S, C)`; torch carries it from layer to layer."""
-    net.to(memory_format=CHANNELS_LAST[dim])        # type: ignore[call-overload]  # missing in torch's stubs
+    for kernel in net.parameters():
+        if kernel.dim() == dim + 2:                 # a network may have others, too
+            kernel.data = kernel.data.to(kernel.dtype, memory_format=CHANNELS_LAST[dim])
 
 
 def check_dim(dim: int) -> int:

@@ -15,6 +15,7 @@ from medlearn.base.validation import check_shape, check_tensor, check_whole, kin
 from medlearn.data import Warp, hu_window
 from medlearn.losses import dice_loss
 from medlearn.metrics import confusion_counts
+from medlearn.nets.blocks import lay_channels_last
 from medlearn.practice.torso import MM, ORGANS, torso
 
 Design = Callable[[], nn.Module]
@@ -133,9 +134,7 @@ def trained(net: nn.Module, learnt: Slices, *, seed: int) -> nn.Module:
     for layer in net.modules():
         if callable(reset := getattr(layer, "reset_parameters", None)):
             reset()                                         # what a network has learnt elsewhere is not brought along
-    for kernel in net.parameters():
-        if kernel.dim() == 4:                               # a design may have others, too
-            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+    lay_channels_last(net, dim=2)
     optimizer, generator = torch.optim.AdamW(net.parameters(), lr=RATE), torch.Generator().manual_seed(seed)
     weight = torch.tensor(WEIGHTS)
     net.train()

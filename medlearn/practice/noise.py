@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from medlearn.base.validation import check_choice, check_finite, check_shape, check_tensor, check_whole, kind_of
 from medlearn.data import BrainCohort, Protocol, Warp
+from medlearn.nets.blocks import lay_channels_last
 from medlearn.physics import ParallelBeam, attenuation_to_hu, hu_to_attenuation, log_transform, photon_counts, rician_noise
 from medlearn.practice._loss import checked_loss
 from medlearn.practice.torso import MM, torso
@@ -184,7 +185,8 @@ def _network() -> nn.Module:
     for part in last.parameters():
         nn.init.zeros_(part)
     net = nn.Sequential(nn.Conv2d(2, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), last)
-    return net.to(memory_format=torch.channels_last)        # type: ignore[call-overload]  # missing in torch's stubs
+    lay_channels_last(net, dim=2)
+    return net
 
 
 def _estimate(net: nn.Module, plan: Any, scan: Tensor, scanner: str) -> Tensor:

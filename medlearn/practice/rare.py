@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from medlearn.base.validation import check_tensor, check_whole, kind_of
 from medlearn.data import BrainCohort, LesionSpec, Scan, standardise
 from medlearn.metrics import confusion_counts
+from medlearn.nets.blocks import lay_channels_last
 from medlearn.practice._loss import checked_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -131,4 +132,5 @@ def _network(seed: int) -> nn.Module:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Conv2d(9, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 2, 1))
-    return net.to(memory_format=torch.channels_last)        # type: ignore[call-overload]  # missing in torch's stubs
+    lay_channels_last(net, dim=2)
+    return net
